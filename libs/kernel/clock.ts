@@ -1,0 +1,49 @@
+/** Time is passed in, never read: every use case takes a Clock, tests freeze it. */
+export abstract class Clock {
+  abstract now(): Date;
+}
+
+/** The machine's clock; the only reader of it in the code base. */
+export class SystemClock extends Clock {
+  override now(): Date {
+    return new Date();
+  }
+}
+
+export const SECOND_MS = 1_000;
+export const MINUTE_MS = 60 * SECOND_MS;
+export const HOUR_MS = 60 * MINUTE_MS;
+export const DAY_MS = 24 * HOUR_MS;
+
+const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/;
+
+/**
+ * Reads an RFC 3339 time strictly: 30 February is refused rather than rolled to March.
+ * Returns null for anything else.
+ */
+export function parseRfc3339(text: string): Date | null {
+  const match = RFC3339.exec(text);
+  if (!match) return null;
+  const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [number, number, number, number, number, number];
+  const calendar = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
+  const exact =
+    calendar.getUTCFullYear() === year &&
+    calendar.getUTCMonth() === month - 1 &&
+    calendar.getUTCDate() === day &&
+    calendar.getUTCHours() === hour &&
+    calendar.getUTCMinutes() === minute &&
+    calendar.getUTCSeconds() === second;
+  if (!exact || year < 1) return null;
+  const parsed = new Date(text);
+  return Number.isNaN(parsed.getTime()) ? null : parsed;
+}
+
+/** First instant of the UTC month that holds `at`. */
+export function utcMonthStart(at: Date): Date {
+  return new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth(), 1));
+}
+
+/** "2026-11" for any instant of November 2026 UTC. */
+export function utcMonthLabel(at: Date): string {
+  return at.toISOString().slice(0, 7);
+}

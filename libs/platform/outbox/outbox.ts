@@ -1,0 +1,31 @@
+/**
+ * Facts written in the transaction that made them true. A reader that misses rows re-reads the tenant from its tables when it sees a
+ * gap in tenant_seq, so rows may be trimmed by age without losing money.
+ */
+import type { Sql } from '../postgres/database.js';
+
+export interface OutboxRow {
+  readonly tenantId: string;
+  /** The tenant's money sequence, or null for a fact that moved no money. */
+  readonly tenantSeq: bigint | null;
+  readonly topic: string;
+  readonly payload: Readonly<Record<string, unknown>>;
+}
+
+/** Appends `rows` in the caller's transaction. */
+export async function appendOutbox(tx: Sql, rows: readonly OutboxRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  await tx.execute(
+    {
+      name: 'platform.append-outbox',
+      text: `INSERT INTO platform.outbox (tenant_id, tenant_seq, topic, payload)
+             SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::jsonb[])`,
+    },
+    [rows.map((row) => row.tenantId), rows.map((row) => row.tenantSeq), rows.map((row) => row.topic), rows.map((row) => JSON.stringify(row.payload))],
+  );
+}
+
+/** Removes rows older than `olderThan`; returns how many. */
+export async function trimOutbox(sql: Sql, olderThan: Date): Promise<number> {
+  return await sql.execute('DELETE FROM platform.outbox WHERE created_at < $1', [olderThan]);
+}

@@ -1,0 +1,146 @@
+/**
+ * The one door to PostgreSQL. Guarantees: bigint columns arrive as bigint, every pooled connection acts as the unprivileged role,
+ * commits wait for the disk (`synchronous_commit=on`, asserted at start), a lost server is `unavailable` (503) and never a crash,
+ * and a deadlock or serialization failure is retried a bounded number of times.
+ */
+import pg from 'pg';
+import { DomainError } from '../../kernel/index.js';
+
+/** A statement; `name` makes it a prepared statement, for the hot ones. */
+export type Statement = string | { readonly name: string; readonly text: string };
+
+/** What a repository needs: a pool or one transaction look the same. */
+export interface Sql {
+  /** Runs one statement and returns its rows. */
+  query<Row extends object>(statement: Statement, params?: readonly unknown[]): Promise<Row[]>;
+  /** Runs one statement and returns how many rows it touched. */
+  execute(statement: Statement, params?: readonly unknown[]): Promise<number>;
+}
+
+export interface DatabaseOptions {
+  readonly connectionString: string;
+  readonly maxConnections: number;
+  /** Role every connection takes on; null where the login could not create it (readiness then says so). */
+  readonly role: string | null;
+  readonly applicationName: string;
+  readonly connectTimeoutMs?: number;
+  readonly statementTimeoutMs?: number;
+}
+
+const INT8_OID = 20;
+const RETRIED_SQLSTATES = new Set(['40001', '40P01', '55P03']);
+const MAX_ATTEMPTS = 4;
+/** Classes 08 (connection), 53 (resources), 57P (shutdown), 25006 (read only): the server's trouble, not the caller's. */
+const UNAVAILABLE_SQLSTATE = /^(08|53|57P|25006)/;
+const UNAVAILABLE_ERRNO = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOENT', 'EHOSTUNREACH']);
+
+export class Database implements Sql {
+  private readonly pool: pg.Pool;
+
+  constructor(options: DatabaseOptions) {
+    const types = new pg.TypeOverrides();
+    types.setTypeParser(INT8_OID, (text) => BigInt(text));
+    this.pool = new pg.Pool({
+      connectionString: options.connectionString,
+      max: options.maxConnections,
+      application_name: options.applicationName,
+      connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
+      types,
+      options: `-c statement_timeout=${options.statementTimeoutMs ?? 30_000} -c timezone=UTC`,
+      onConnect: async (client: pg.ClientBase) => {
+        if (options.role !== null) await client.query(`SET ROLE ${pg.escapeIdentifier(options.role)}`);
+      },
+    } as pg.PoolConfig);
+    // An idle connection that dies is replaced by the pool; without a listener it would end the process.
+    this.pool.on('error', () => undefined);
+  }
+
+  async query<Row extends object>(statement: Statement, params: readonly unknown[] = []): Promise<Row[]> {
+    return (await this.run(this.pool, statement, params)).rows as Row[];
+  }
+
+  async execute(statement: Statement, params: readonly unknown[] = []): Promise<number> {
+    return (await this.run(this.pool, statement, params)).rowCount ?? 0;
+  }
+
+  /**
+   * Runs `work` in one transaction and commits it; `work` may run again after a deadlock or serialization failure, so it must
+   * keep no state outside. @throws DomainError storage.unavailable when the server is away
+   */
+  async transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.attempt(work);
+      } catch (error) {
+        if (attempt >= MAX_ATTEMPTS || !RETRIED_SQLSTATES.has(sqlState(error))) throw asStorageError(error);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.pool.end();
+  }
+
+  private async attempt<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    const client = await this.pool.connect().catch((error: unknown) => {
+      throw asStorageError(error);
+    });
+    const tx: Sql = {
+      query: async <Row extends object>(statement: Statement, params: readonly unknown[] = []) => (await runOn(client, statement, params)).rows as Row[],
+      execute: async (statement, params = []) => (await runOn(client, statement, params)).rowCount ?? 0,
+    };
+    let broken: Error | undefined;
+    // A connection that dies between two statements emits 'error' on the client itself; unheard it would end the process.
+    const onError = (error: Error): void => {
+      broken = error;
+    };
+    client.on('error', onError);
+    try {
+      await client.query('BEGIN');
+      const result = await work(tx);
+      await client.query('COMMIT');
+      return result;
+    } catch (error) {
+      await client.query('ROLLBACK').catch((rollbackError: Error) => {
+        broken = rollbackError;
+      });
+      throw error;
+    } finally {
+      client.off('error', onError);
+      client.release(broken);
+    }
+  }
+
+  private async run(target: pg.Pool, statement: Statement, params: readonly unknown[]): Promise<pg.QueryResult> {
+    return await runOn(target, statement, params).catch((error: unknown) => {
+      throw asStorageError(error);
+    });
+  }
+}
+
+async function runOn(target: pg.Pool | pg.ClientBase, statement: Statement, params: readonly unknown[]): Promise<pg.QueryResult> {
+  const config = typeof statement === 'string' ? { text: statement } : statement;
+  return await target.query({ ...config, values: params as unknown[] });
+}
+
+/** The SQLSTATE of a PostgreSQL error, or ''. */
+export function sqlState(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : '';
+}
+
+function asStorageError(error: unknown): unknown {
+  if (error instanceof DomainError) return error;
+  const code = sqlState(error);
+  const message = error instanceof Error ? error.message : '';
+  const away =
+    UNAVAILABLE_SQLSTATE.test(code) || UNAVAILABLE_ERRNO.has(code) || RETRIED_SQLSTATES.has(code) || /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(message);
+  if (!away) return error;
+  return new DomainError({
+    code: 'storage.unavailable',
+    kind: 'unavailable',
+    publicMessage: 'the database is not reachable; nothing was stored, try again',
+    retryAfterMs: 1_000,
+    cause: error,
+  });
+}
