@@ -52,11 +52,15 @@ export class Tenancy20261122000200 implements MigrationInterface {
         last_used_at timestamptz
       );
 
-      GRANT USAGE ON SCHEMA tenancy TO tollgate_app;
-      GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA tenancy TO tollgate_app;
-      GRANT USAGE ON SCHEMA platform TO tollgate_app;
-      GRANT SELECT, INSERT ON platform.audit TO tollgate_app;
-      GRANT SELECT, INSERT, DELETE ON platform.outbox TO tollgate_app;
+      DO $$ BEGIN
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
+          GRANT USAGE ON SCHEMA tenancy TO tollgate_app;
+          GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA tenancy TO tollgate_app;
+          GRANT USAGE ON SCHEMA platform TO tollgate_app;
+          GRANT SELECT, INSERT ON platform.audit TO tollgate_app;
+          GRANT SELECT, INSERT, DELETE ON platform.outbox TO tollgate_app;
+        END IF;
+      END $$;
     `);
   }
 

@@ -43,10 +43,23 @@ export class Pricing20261122000300 implements MigrationInterface {
         updated_at timestamptz NOT NULL,
         PRIMARY KEY (source_id, alias, provider, model)
       );
+      CREATE UNIQUE INDEX model_alias_set ON pricing.model_alias (source_id, alias) WHERE NOT learned;
 
-      GRANT USAGE ON SCHEMA pricing TO tollgate_app;
-      GRANT SELECT, INSERT ON pricing.price_override, pricing.rate_card TO tollgate_app;
-      GRANT SELECT, INSERT, UPDATE, DELETE ON pricing.model_alias TO tollgate_app;
+      -- Counts decisions, so that a process sees with one row that its prices in memory are old. Updating it also orders decisions.
+      CREATE TABLE pricing.decision_count (
+        one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+        revision bigint  NOT NULL DEFAULT 0
+      );
+      INSERT INTO pricing.decision_count DEFAULT VALUES;
+
+      DO $$ BEGIN
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
+          GRANT USAGE ON SCHEMA pricing TO tollgate_app;
+          GRANT SELECT, INSERT ON pricing.price_override, pricing.rate_card TO tollgate_app;
+          GRANT SELECT, INSERT, UPDATE, DELETE ON pricing.model_alias TO tollgate_app;
+          GRANT SELECT, UPDATE ON pricing.decision_count TO tollgate_app;
+        END IF;
+      END $$;
     `);
   }
 

@@ -115,6 +115,7 @@ export class Metering20261122000500 implements MigrationInterface {
         shard       smallint    NOT NULL,
         event_id    uuid        NOT NULL,
         received_at timestamptz NOT NULL,
+        queued_at   timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (shard, event_id)
       );
 
@@ -134,6 +135,8 @@ export class Metering20261122000500 implements MigrationInterface {
         interval_to    bigint      CHECK (interval_to - interval_from = charge_nano),
         reason         text,
         posted_at      timestamptz NOT NULL,
+        provider       text        NOT NULL,
+        model          text        NOT NULL,
         PRIMARY KEY (event_id, revision),
         CHECK (state <> 'quarantined' OR (transaction_id IS NULL AND cost_nano = 0 AND charge_nano = 0 AND reason IS NOT NULL))
       );
@@ -168,12 +171,16 @@ export class Metering20261122000500 implements MigrationInterface {
       );
       CREATE INDEX dead_letter_open ON metering.dead_letter (dead_letter_id) WHERE replayed_at IS NULL;
 
-      GRANT USAGE ON SCHEMA metering TO tollgate_app;
-      GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA metering TO tollgate_app;
-      GRANT UPDATE ON metering.source, metering.event_key, metering.call, metering.dead_letter, metering.quarantine TO tollgate_app;
-      GRANT DELETE ON metering.event_key, metering.call, metering.pending, metering.quarantine TO tollgate_app;
       REVOKE ALL ON FUNCTION metering.ensure_event_partitions FROM PUBLIC;
-      GRANT EXECUTE ON FUNCTION metering.ensure_event_partitions TO tollgate_app;
+      DO $$ BEGIN
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
+          GRANT USAGE ON SCHEMA metering TO tollgate_app;
+          GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA metering TO tollgate_app;
+          GRANT UPDATE ON metering.source, metering.event_key, metering.call, metering.dead_letter, metering.quarantine TO tollgate_app;
+          GRANT DELETE ON metering.event_key, metering.call, metering.pending, metering.quarantine TO tollgate_app;
+          GRANT EXECUTE ON FUNCTION metering.ensure_event_partitions TO tollgate_app;
+        END IF;
+      END $$;
     `);
   }
 

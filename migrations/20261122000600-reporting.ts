@@ -35,9 +35,13 @@ export class Reporting20261122000600 implements MigrationInterface {
       FROM reporting.spend_month
       ORDER BY tenant_id, month, provider, model, environment, revision DESC;
 
-      GRANT USAGE ON SCHEMA reporting TO tollgate_app;
-      GRANT SELECT, INSERT, UPDATE ON reporting.spend_month TO tollgate_app;
-      GRANT SELECT ON public.tenant_spend_monthly TO tollgate_app;
+      DO $$ BEGIN
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
+          GRANT USAGE ON SCHEMA reporting TO tollgate_app;
+          GRANT SELECT, INSERT, UPDATE ON reporting.spend_month TO tollgate_app;
+          GRANT SELECT ON public.tenant_spend_monthly TO tollgate_app;
+        END IF;
+      END $$;
     `);
   }
 

@@ -1,0 +1,74 @@
+/**
+ * Which bodies are read, and how: JSON strictly (json-body.ts), NDJSON as text for its route to split, everything else 415.
+ * The bytes as received stay on the request, because webhook signatures are over bytes, not over re-encoded JSON.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { DomainError } from '#libs/kernel/index.js';
+import { isTooDeep, jsonProblemDetail, readJsonBytes } from './json-body.js';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The route reads its JSON body itself, as text. */
+    bodyAsText?: boolean;
+  }
+  interface FastifyRequest {
+    /** The body exactly as received; null when there was none. */
+    rawBody: Buffer | null;
+  }
+}
+
+/** 8 MiB, the most one call may carry (contract, section 3). */
+export const BODY_LIMIT_BYTES = 8 * 1024 * 1024;
+const JSON_TYPES = /^application\/(?:[a-z0-9.-]+\+)?json\s*(?:;|$)/;
+const NDJSON_TYPES = /^application\/(?:x-ndjson|ndjson|x-jsonlines|jsonl)\s*(?:;|$)/;
+
+/** Installs the parsers; replaces all of Fastify's own. */
+export function registerBodyParsers(instance: FastifyInstance): void {
+  instance.decorateRequest('rawBody', null);
+  instance.removeAllContentTypeParsers();
+  instance.addContentTypeParser(JSON_TYPES, { parseAs: 'buffer' }, (request: FastifyRequest, body: Buffer, done) => {
+    request.rawBody = body;
+    // An empty body is "no body": whether the route needs one is for its schema to say.
+    if (body.length === 0) {
+      done(null, undefined);
+      return;
+    }
+    if (request.routeOptions.config.bodyAsText) {
+      readText(body, done);
+      return;
+    }
+    const reading = readJsonBytes(body);
+    if (reading.ok) done(null, reading.value);
+    else done(unreadable(`request.${reading.problem}`, jsonProblemDetail(reading.problem)));
+  });
+  instance.addContentTypeParser(NDJSON_TYPES, { parseAs: 'buffer' }, (request: FastifyRequest, body: Buffer, done) => {
+    request.rawBody = body;
+    readText(body, done);
+  });
+  // A compressed body would be parsed as noise, and inflating one is how a small request becomes a huge one.
+  instance.addHook('preParsing', (request, _reply, payload, done) => {
+    const encoding = request.headers['content-encoding'];
+    if (encoding !== undefined && encoding !== 'identity') {
+      done(new DomainError({ code: 'request.unsupported_encoding', kind: 'unsupported', publicMessage: 'send the body without content-encoding' }));
+      return;
+    }
+    done(null, payload);
+  });
+}
+
+/** Whether the body came as NDJSON, so that `request.body` is its text. */
+export function isNdjson(request: FastifyRequest): boolean {
+  return NDJSON_TYPES.test((request.headers['content-type'] ?? '').toLowerCase());
+}
+
+function readText(body: Buffer, done: (error: Error | null, value?: unknown) => void): void {
+  const text = isUtf8(body) ? body.toString('utf8') : null;
+  if (text === null) done(unreadable('request.not_utf8', jsonProblemDetail('not_utf8')));
+  else if (isTooDeep(text)) done(unreadable('request.too_deep', jsonProblemDetail('too_deep')));
+  else done(null, text);
+}
+
+function unreadable(code: string, publicMessage: string): DomainError {
+  return new DomainError({ code, kind: 'invalid', publicMessage });
+}

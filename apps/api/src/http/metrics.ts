@@ -1,0 +1,41 @@
+import type { FastifyInstance } from 'fastify';
+import { collectDefaultMetrics, Histogram, register } from 'prom-client';
+
+/** The process's Prometheus numbers: its own, and whatever any part registered with prom-client's global registry. All begin with `tollgate_`. */
+export class Metrics {
+  private readonly requests = existing('tollgate_http_request_seconds') ?? makeRequestHistogram();
+
+  constructor() {
+    if (!register.getSingleMetric('tollgate_process_cpu_user_seconds_total')) collectDefaultMetrics({ prefix: 'tollgate_' });
+  }
+
+  get contentType(): string {
+    return register.contentType;
+  }
+
+  async render(): Promise<string> {
+    return await register.metrics();
+  }
+
+  /** Measures every request by its route pattern, never by its URL: a label per id would fill the server's memory. */
+  observe(instance: FastifyInstance): void {
+    instance.addHook('onResponse', async (request, reply) => {
+      this.requests.observe({ method: request.method, route: request.routeOptions.url ?? 'none', status: String(reply.statusCode) }, reply.elapsedTime / 1_000);
+    });
+  }
+}
+
+type RequestHistogram = Histogram<'method' | 'route' | 'status'>;
+
+function existing(name: string): RequestHistogram | undefined {
+  return register.getSingleMetric(name) as RequestHistogram | undefined;
+}
+
+function makeRequestHistogram(): RequestHistogram {
+  return new Histogram({
+    name: 'tollgate_http_request_seconds',
+    help: 'Time to answer a request, by route pattern and status',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+  });
+}

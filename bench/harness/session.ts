@@ -1,0 +1,94 @@
+/** One bench from nothing: database, server, tenants, a key, the load generator; and the same in reverse, whatever happens in between. */
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { BodyTemplate } from '../payloads/template.js';
+import { BenchDatabase } from './bench-database.js';
+import { LoadGenerator, type LoadResult } from './load.js';
+import { probe, type Probes } from './probes.js';
+import { Subject } from './subject.js';
+
+export interface BenchOptions {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly tenants: number;
+  readonly profile: boolean;
+}
+
+/** Beyond this nobody posts any more: something is stuck. */
+const DRAIN_TIMEOUT_MS = 600_000;
+const DRAIN_POLL_MS = 50;
+
+export class BenchSession {
+  private constructor(
+    readonly database: BenchDatabase,
+    readonly subject: Subject,
+    readonly load: LoadGenerator,
+    private readonly key: string,
+  ) {}
+
+  static async run<T>(name: string, options: BenchOptions, work: (session: BenchSession) => Promise<T>): Promise<T> {
+    const database = await BenchDatabase.start();
+    const load = LoadGenerator.start();
+    const profileDirectory = options.profile ? resolve('bench/results', `${name}-profile`) : null;
+    if (profileDirectory !== null) mkdirSync(profileDirectory, { recursive: true });
+    let subject: Subject | null = null;
+    try {
+      subject = await Subject.start({ databaseUrl: database.subjectUrl, dataDirectory: join(database.directory, 'subject'), profileDirectory });
+      await subject.makeTenants(options.tenants);
+      return await work(new BenchSession(database, subject, load, await subject.ingestKey()));
+    } finally {
+      load.stop();
+      await subject?.stop();
+      await database.stop();
+    }
+  }
+
+  async probe(): Promise<Probes> {
+    return await probe(this.database.subjectUrl, this.database.directory);
+  }
+
+  async send(order: {
+    path: string;
+    template: BodyTemplate;
+    connections: number;
+    seconds: number;
+    expect: string;
+    run: string;
+    port?: number;
+  }): Promise<LoadResult> {
+    return await this.load.run({
+      port: order.port ?? this.subject.port,
+      path: order.path,
+      headers: { authorization: `Bearer ${this.key}` },
+      template: order.template,
+      connections: order.connections,
+      durationMs: order.seconds * 1_000,
+      expect: order.expect,
+      run: order.run,
+    });
+  }
+
+  async backlog(): Promise<number> {
+    return await this.database.count('metering.pending');
+  }
+
+  /** Until everything acknowledged is posted. */
+  async drain(): Promise<void> {
+    for (const deadline = performance.now() + DRAIN_TIMEOUT_MS; (await this.backlog()) > 0; await delay(DRAIN_POLL_MS)) {
+      if (performance.now() > deadline) throw new Error(`still ${await this.backlog()} events to post after ${DRAIN_TIMEOUT_MS / 1_000} s`);
+    }
+  }
+
+  /** A bench that lost or doubled events has measured nothing. @throws Error */
+  async assertPosted(events: number): Promise<void> {
+    const stored = await this.database.count('metering.event');
+    const posted = await this.database.count('metering.posting', `state = 'posted' AND revision = 1`);
+    const { rows } = await this.database.client.query<{ n: string }>('SELECT coalesce(sum(requests), 0) AS n FROM reporting.spend_month');
+    const rolledUp = Number(rows[0]?.n);
+    if (stored !== events || posted !== events || rolledUp !== events)
+      throw new Error(`acknowledged ${events}, stored ${stored}, posted ${posted}, rolled up ${rolledUp}: they must be equal`);
+    const { drift } = await this.subject.call<{ drift: unknown[] }>('GET', '/v1/ledger/check');
+    if (drift.length > 0) throw new Error(`the ledger drifted: ${JSON.stringify(drift.slice(0, 5))}`);
+  }
+}

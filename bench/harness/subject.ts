@@ -1,0 +1,92 @@
+/** The real compiled server as `npm start` runs it, in a process of its own, on a PostgreSQL that the yardsticks share. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { benchTenant } from '../payloads/template.js';
+
+const READY_TIMEOUT_MS = 60_000;
+
+export class Subject {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly port: number,
+    private readonly adminKey: string,
+  ) {}
+
+  /** `profileDirectory`: write a V8 CPU profile there when the server ends. */
+  static async start(input: { databaseUrl: string; dataDirectory: string; profileDirectory: string | null }): Promise<Subject> {
+    const port = await freePort();
+    const adminKey = `bench-${randomBytes(24).toString('hex')}`;
+    const profiling = input.profileDirectory === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${input.profileDirectory}`];
+    const child = spawn(process.execPath, [...profiling, 'dist/apps/standalone/main.js'], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: {
+        ...process.env,
+        PORT: String(port),
+        HOST: '127.0.0.1',
+        REDIS_URL: '',
+        DATABASE_URL: input.databaseUrl,
+        TOLLGATE_DATA_DIR: input.dataDirectory,
+        TOLLGATE_ADMIN_KEY: adminKey,
+        LOG_LEVEL: 'warn',
+      },
+    });
+    const subject = new Subject(child, port, adminKey);
+    await subject.waitUntilReady();
+    return subject;
+  }
+
+  /** Calls the API as admin. @throws Error for any status but 2xx */
+  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await fetch(`http://127.0.0.1:${this.port}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${this.adminKey}`, 'content-type': 'application/json', 'idempotency-key': randomBytes(12).toString('hex') },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+    return JSON.parse(text) as T;
+  }
+
+  /** A service key that may only ingest, as a gateway holds it. */
+  async ingestKey(): Promise<string> {
+    return (await this.call<{ key: string }>('POST', '/v1/service-keys', { name: 'bench', scopes: ['ingest'] })).key;
+  }
+
+  /** Prepaid tenants with credit that no bench uses up. */
+  async makeTenants(count: number): Promise<void> {
+    for (let index = 0; index < count; index += 1) {
+      await this.call('PUT', `/v1/tenants/${benchTenant(index)}`, { name: `Bench ${index}` });
+      await this.call('POST', `/v1/tenants/${benchTenant(index)}/credits`, { amount_usd: '1000000.00', kind: 'paid' });
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (this.child.exitCode !== null) return;
+    this.child.kill('SIGTERM');
+    await once(this.child, 'exit');
+  }
+
+  private async waitUntilReady(): Promise<void> {
+    for (const deadline = performance.now() + READY_TIMEOUT_MS; ; await delay(100)) {
+      if (this.child.exitCode !== null) throw new Error(`the server ended with code ${this.child.exitCode} before it was ready`);
+      const ready = await fetch(`http://127.0.0.1:${this.port}/health/ready`).then(
+        (response) => response.ok,
+        () => false,
+      );
+      if (ready) return;
+      if (performance.now() > deadline) throw new Error(`the server was not ready within ${READY_TIMEOUT_MS / 1_000} s`);
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}

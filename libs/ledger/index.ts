@@ -1,0 +1,14 @@
+export { AdjustBalance, type AdjustmentReceipt } from './application/adjust-balance.js';
+export { ExpireLots } from './application/expire-lots.js';
+export { ExplainSpend, type SpendSlice } from './application/explain-spend.js';
+export { FindCredit } from './application/find-credit.js';
+export { GrantCredit, type GrantReceipt } from './application/grant-credit.js';
+export { fingerprintOf, type IdempotencyKey, type Once } from './application/idempotency.js';
+export { LedgerReader, type BookedTransaction, type DriftField, type LedgerCheck, type LedgerDrift } from './application/ports.js';
+export { ReadBalance, type BalanceView } from './application/read-balance.js';
+export { SpendLedger, type SpendPosted, type SpendReversal, type SpendReversed, type TenantSpend } from './application/spend-ledger.js';
+export { VoidCredit, type VoidReceipt } from './application/void-credit.js';
+export type { TenantBalance } from './domain/balance.js';
+export { DEFAULT_LOT_PRIORITY, type Lot, type LotKind } from './domain/lot.js';
+export type { Interval, SpendItem } from './domain/spend-plan.js';
+export { LedgerModule } from './ledger.module.js';

@@ -1,0 +1,124 @@
+/**
+ * Books what waits in one shard: rate, post one balanced ledger transaction per tenant and batch, write the postings, let the other
+ * contexts take part, clear the work list, all in ONE PostgreSQL transaction. Whatever dies half-way leaves the work list as it was,
+ * and the primary key of metering.posting makes a second booking of an event impossible (E1).
+ * A batch that fails for a reason of its content is halved until the one poison event is alone and goes to quarantine (E7).
+ */
+import { DomainError, newUuid, type Clock, type Nano } from '#libs/kernel/index.js';
+import type { SpendLedger } from '#libs/ledger/index.js';
+import type { Database, Sql } from '#libs/platform/postgres/database.js';
+import type { PriceBook } from '#libs/pricing/index.js';
+import { UNKNOWN_TENANT_ID, type TenantDirectory } from '#libs/tenancy/index.js';
+import { decideBooking, reportedCost, UNNAMED, type Booking } from '../domain/booking.js';
+import type { StoredEvent } from '../domain/stored-event.js';
+import { deletePending, lockShard, openQuarantine, readPending, type PendingEvent } from '../postgres/posting-store.js';
+import { bookBatch, type Decided } from './book-batch.js';
+import type { PostingParticipant } from './ports.js';
+
+// 2,000 events keep a transaction near 200 ms, so that a shard's readers and the next wake-up never wait long.
+const BATCH_EVENTS = 2_000;
+const ACTOR = 'poster';
+
+export class PostPendingSpend {
+  constructor(
+    private readonly database: Database,
+    private readonly ledger: SpendLedger,
+    private readonly priceBook: PriceBook,
+    private readonly tenants: TenantDirectory,
+    private readonly participants: readonly PostingParticipant[],
+    private readonly clock: Clock,
+    private readonly settings: { readonly absurdCostNano: Nano },
+  ) {}
+
+  /**
+   * Posts the shard's pending events until none is left.
+   * @param input.shard as given by shardOf(tenantId)
+   * @returns how many events were booked or set aside @throws DomainError storage.unavailable
+   */
+  async execute(input: { shard: number }): Promise<{ posted: number }> {
+    let posted = 0;
+    for (;;) {
+      const done = await this.postBatch(input.shard, null);
+      posted += done;
+      if (done === 0) return { posted };
+    }
+  }
+
+  private async postBatch(shard: number, only: readonly string[] | null): Promise<number> {
+    let claimed: readonly string[] = [];
+    try {
+      const batch = await this.database.transaction(async (tx) => {
+        await lockShard(tx, shard);
+        const pending = await readPending(tx, shard, BATCH_EVENTS, only);
+        claimed = pending.map(({ event }) => event.eventId);
+        if (pending.length === 0) return { pending, settled: [] };
+        const settled = await this.book(tx, shard, pending);
+        await deletePending(tx, shard, settled);
+        return { pending, settled };
+      });
+      await this.priceBook.learnAliases(aliasesSeen(batch.pending.map(({ event }) => event)));
+      return batch.settled.length;
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'unavailable') throw error;
+      return await this.postAround(shard, claimed, error);
+    }
+  }
+
+  /** Halves a failed batch; one event alone that fails is the poison. */
+  private async postAround(shard: number, eventIds: readonly string[], cause: unknown): Promise<number> {
+    if (eventIds.length === 0) throw cause;
+    if (eventIds.length === 1) return await this.setAside(shard, eventIds);
+    const middle = Math.ceil(eventIds.length / 2);
+    return (await this.postBatch(shard, eventIds.slice(0, middle))) + (await this.postBatch(shard, eventIds.slice(middle)));
+  }
+
+  private async setAside(shard: number, eventIds: readonly string[]): Promise<number> {
+    return await this.database.transaction(async (tx) => {
+      await lockShard(tx, shard);
+      const pending = await readPending(tx, shard, 1, eventIds);
+      await openQuarantine(
+        tx,
+        pending.map(({ event }) => ({ event, reason: 'posting_failed' })),
+        this.clock.now(),
+      );
+      await deletePending(tx, shard, eventIds);
+      return pending.length;
+    });
+  }
+
+  private async book(tx: Sql, shard: number, pending: readonly PendingEvent[]): Promise<string[]> {
+    const tenants = await this.tenants.findMany([...new Set(pending.map(({ event }) => event.tenantId))]);
+    const decided = pending.map(({ event, quarantined }): Decided => {
+      const rateCardId = tenants.get(event.tenantId)?.rateCardId ?? null;
+      return { event, quarantined, booking: this.decide(event, rateCardId) };
+    });
+    return await bookBatch({ tx, shard, decided, ledger: this.ledger, participants: this.participants, postedAt: this.clock.now(), batchId: newUuid(this.clock.now()), actor: ACTOR });
+  }
+
+  private decide(event: StoredEvent, rateCardId: string | null): Booking {
+    return decideBooking(
+      event,
+      () =>
+        this.priceBook.rate({
+          provider: event.provider,
+          model: event.model,
+          requestedModel: event.requestedModel,
+          sourceId: event.sourceId,
+          usage: event.usage ?? {},
+          at: event.occurredAt,
+          rateCardId,
+          free: event.tenantId === UNKNOWN_TENANT_ID,
+          reportedCostNano: reportedCost(event),
+        }),
+      this.settings.absurdCostNano,
+    );
+  }
+}
+
+/** Names of the alias pairs that booked events taught us: what was asked for, and what ran. */
+function aliasesSeen(events: readonly StoredEvent[]): { sourceId: string; alias: string; provider: string; model: string }[] {
+  return events.flatMap((event) => {
+    if (event.requestedModel === null || event.model === null || event.provider === null || event.provider === UNNAMED) return [];
+    return event.requestedModel === event.model ? [] : [{ sourceId: event.sourceId, alias: event.requestedModel, provider: event.provider, model: event.model }];
+  });
+}

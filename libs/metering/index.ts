@@ -1,0 +1,17 @@
+export { DeadLetterStore, type DeadLetterRow } from './postgres/dead-letter-store.js';
+export { EventReader, type EventFilter, type EventView, type PostingView } from './postgres/event-reader.js';
+export { ReplayDeadLetter } from './application/dead-letters.js';
+export { GroupCommit } from './application/group-commit.js';
+export { PostPendingSpend } from './application/post-pending-spend.js';
+export { PostingParticipant, type SpendMovement } from './application/ports.js';
+export { PutSource } from './application/put-source.js';
+export { MAX_EVENTS_PER_CALL, RecordEvents, type RecordedEvents } from './application/record-events.js';
+export { RequeueQuarantined } from './application/requeue-quarantined.js';
+export { SourceDirectory } from './application/source-directory.js';
+export { ForgetOldEventKeys, KeepPartitionsAhead, MeasurePostingLag, SweepPending } from './application/sweep-pending.js';
+export { SHARD_COUNT, shardOf } from './domain/shard.js';
+export { BUILT_IN_SOURCES, GATEWAYS, ON_NEW_TENANT, type Gateway, type Source } from './domain/source.js';
+export { ATTRIBUTION_FIELDS, QUALITY_RANK, type UsageQuality } from './domain/spend-event.js';
+export { spendEventSchema } from './gateways/api.js';
+export { splitLiteLlmBody } from './gateways/litellm.js';
+export { MeteringModule } from './metering.module.js';

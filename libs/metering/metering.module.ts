@@ -1,0 +1,74 @@
+import { Module, type DynamicModule, type InjectionToken, type ModuleMetadata } from '@nestjs/common';
+import { Clock, type Nano } from '#libs/kernel/index.js';
+import { LedgerModule, SpendLedger } from '#libs/ledger/index.js';
+import { AuditLog } from '#libs/platform/audit/audit-log.js';
+import { useCase } from '#libs/platform/nest/use-case.js';
+import { Database } from '#libs/platform/postgres/database.js';
+import { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
+import { PriceBook, PricingModule } from '#libs/pricing/index.js';
+import { TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
+import { ReplayDeadLetter } from './application/dead-letters.js';
+import { GroupCommit } from './application/group-commit.js';
+import { EventInbox } from './application/inbox.js';
+import { PostPendingSpend } from './application/post-pending-spend.js';
+import type { PostingParticipant } from './application/ports.js';
+import { PutSource } from './application/put-source.js';
+import { RecordEvents } from './application/record-events.js';
+import { RequeueQuarantined } from './application/requeue-quarantined.js';
+import { SourceDirectory } from './application/source-directory.js';
+import { ForgetOldEventKeys, KeepPartitionsAhead, MeasurePostingLag, SweepPending } from './application/sweep-pending.js';
+import { DeadLetterStore } from './postgres/dead-letter-store.js';
+import { EventReader } from './postgres/event-reader.js';
+import { PostgresInbox } from './postgres/postgres-inbox.js';
+import { PostgresSourceDirectory } from './postgres/source-rows.js';
+
+export interface MeteringSettings {
+  readonly eventMaxAgeDays: number;
+  readonly absurdCostNano: Nano;
+}
+
+export interface MeteringOptions {
+  readonly settings: MeteringSettings;
+  readonly wakeUp: SpendWakeUp;
+  /** Who takes part in the posting transaction, in this order; `imports` provides them. */
+  readonly participants: readonly InjectionToken<PostingParticipant>[];
+  readonly imports: NonNullable<ModuleMetadata['imports']>;
+}
+
+const SETTINGS = Symbol('tollgate.metering-settings');
+const PARTICIPANTS = Symbol('tollgate.posting-participants');
+
+const useCases = [
+  useCase(GroupCommit, [EventInbox]),
+  useCase(RecordEvents, [GroupCommit, TenantDirectory, SpendWakeUp, Clock, SETTINGS]),
+  useCase(PostPendingSpend, [Database, SpendLedger, PriceBook, TenantDirectory, PARTICIPANTS, Clock, SETTINGS]),
+  useCase(SweepPending, [Database]),
+  useCase(MeasurePostingLag, [Database, Clock]),
+  useCase(KeepPartitionsAhead, [Database]),
+  useCase(ForgetOldEventKeys, [Database, Clock, SETTINGS]),
+  useCase(RequeueQuarantined, [Database, SpendWakeUp]),
+  useCase(PutSource, [Database, PostgresSourceDirectory, AuditLog, Clock]),
+  useCase(DeadLetterStore, [Database]),
+  useCase(ReplayDeadLetter, [DeadLetterStore, SourceDirectory, RecordEvents, Clock]),
+  useCase(EventReader, [Database]),
+];
+
+@Module({})
+export class MeteringModule {
+  static register(options: MeteringOptions): DynamicModule {
+    return {
+      module: MeteringModule,
+      imports: [LedgerModule, PricingModule, TenancyModule, ...options.imports],
+      providers: [
+        { provide: SETTINGS, useValue: options.settings },
+        { provide: SpendWakeUp, useValue: options.wakeUp },
+        { provide: PARTICIPANTS, inject: [...options.participants], useFactory: (...participants: PostingParticipant[]) => participants },
+        useCase(PostgresSourceDirectory, [Database, Clock]),
+        { provide: SourceDirectory, useExisting: PostgresSourceDirectory },
+        { ...useCase(PostgresInbox, [Database]), provide: EventInbox },
+        ...useCases,
+      ],
+      exports: [SourceDirectory, ...useCases.map((provider) => provider.provide)],
+    };
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * One transaction for a micro-batch of many requests: claim the event ids, claim the calls, write the events, queue them for posting.
+ * Rows are claimed in digest order, so that two batches never wait for each other in a circle.
+ * A claim that loses the race waits for the winner's commit and then sees it: two deliveries of one event can never both be new.
+ */
+import { InvariantError } from '#libs/kernel/index.js';
+import type { Database, Sql } from '#libs/platform/postgres/database.js';
+import { byteaArray, plainArray, timeArray } from '#libs/platform/postgres/array-literal.js';
+import { EventInbox, refusedResult, type InboxEntry, type InboxResult } from '../application/inbox.js';
+import { InboxBatch, toCandidate, type Candidate, type KnownCall } from '../domain/inbox-batch.js';
+import type { KnownReport, Resolution } from '../domain/resolve-report.js';
+import type { AdmittedReport, DeadLetterDraft } from '../domain/stored-event.js';
+import { insertDeadLetters } from './dead-letter-rows.js';
+import { insertEvents } from './event-rows.js';
+
+export class PostgresInbox extends EventInbox {
+  constructor(private readonly database: Database) {
+    super();
+  }
+
+  override async write(entries: readonly InboxEntry[]): Promise<InboxResult[]> {
+    const reports = entries.filter((entry) => entry.kind === 'report');
+    const candidates = reports.map((entry) => toCandidate(entry.admitted));
+    return await this.database.transaction(async (tx) => {
+      const batch = new InboxBatch(candidates, await claimKeys(tx, candidates));
+      const rivalCalls = await claimCalls(tx, batch.contenders());
+      const resolutions = batch.resolve(rivalCalls, await tenantsOfImprovable(tx, [...batch.keys.values(), ...rivalCalls.values()], candidates));
+
+      const accepted: { admitted: AdmittedReport; correctsEventId: string | null }[] = [];
+      const deadLetters: DeadLetterDraft[] = [];
+      reports.forEach((entry, index) => {
+        const resolution = resolutions[index];
+        if (resolution?.outcome === 'accepted') accepted.push({ admitted: entry.admitted, correctsEventId: null });
+        if (resolution?.outcome === 'corrected') accepted.push({ admitted: entry.admitted, correctsEventId: resolution.correctsEventId });
+        const kept = resolution?.outcome === 'conflict' ? entry.asDeadLetter() : null;
+        if (kept && resolution?.outcome === 'conflict') deadLetters.push({ ...kept, keptEventId: resolution.keptEventId });
+      });
+      for (const entry of entries) if (entry.kind === 'refused') deadLetters.push(entry.deadLetter);
+
+      await insertEvents(tx, accepted);
+      await moveKeys(tx, batch);
+      await moveCalls(tx, batch);
+      await insertDeadLetters(tx, deadLetters);
+      let next = 0;
+      return entries.map((entry): InboxResult => {
+        if (entry.kind === 'refused') return refusedResult(entry);
+        const resolution = resolutions[next];
+        next += 1;
+        if (!resolution) throw new InvariantError('every report has a resolution');
+        return toResult(entry.admitted, resolution);
+      });
+    });
+  }
+}
+
+function toResult(admitted: AdmittedReport, resolution: Resolution): InboxResult {
+  switch (resolution.outcome) {
+    case 'accepted':
+      return { outcome: 'accepted', eventId: admitted.eventId, tenantId: admitted.tenantId };
+    case 'corrected':
+      return { outcome: 'corrected', eventId: admitted.eventId, tenantId: admitted.tenantId, code: 'event.corrected', detail: 'better usage for a call that was reported before' };
+    case 'duplicate':
+      return {
+        outcome: 'duplicate',
+        eventId: resolution.keptEventId,
+        tenantId: admitted.tenantId,
+        code: resolution.code,
+        detail: resolution.code === 'event.duplicate' ? 'already recorded' : 'better usage is already recorded',
+      };
+    case 'conflict':
+      return {
+        outcome: 'conflict',
+        eventId: resolution.keptEventId,
+        tenantId: admitted.tenantId,
+        code: 'event.conflict',
+        detail: 'already recorded with other figures; the first stays, this one is kept as a dead letter',
+      };
+  }
+}
+
+/** Inserts the event ids nobody claimed before; answers what is known of the others. */
+async function claimKeys(tx: Sql, candidates: readonly Candidate[]): Promise<Map<string, KnownReport>> {
+  const first = firstByDigest(candidates.map((candidate) => [candidate.key, candidate] as const));
+  if (first.length === 0) return new Map();
+  const inserted = await tx.query<{ digest: Buffer }>(
+    {
+      name: 'metering.claim-keys',
+      text: `INSERT INTO metering.event_key (digest, content_hash, event_id, quality, received_at)
+             SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::smallint[], $5::timestamptz[])
+             ON CONFLICT (digest) DO NOTHING RETURNING digest`,
+    },
+    [
+      byteaArray(first.map(([digest]) => digest)),
+      byteaArray(first.map(([, candidate]) => candidate.keyHash)),
+      plainArray(first.map(([, candidate]) => candidate.admitted.eventId)),
+      plainArray(first.map(([, candidate]) => candidate.quality)),
+      timeArray(first.map(([, candidate]) => candidate.admitted.receivedAt)),
+    ],
+  );
+  const lost = losers(first.map(([digest]) => digest), inserted);
+  if (lost.length === 0) return new Map();
+  const rows = await tx.query<{ digest: Buffer; content_hash: Buffer; event_id: string; quality: number }>(
+    { name: 'metering.rival-keys', text: 'SELECT digest, content_hash, event_id, quality FROM metering.event_key WHERE digest = ANY($1::bytea[]) ORDER BY digest FOR UPDATE' },
+    [byteaArray(lost)],
+  );
+  return new Map(rows.map((row) => [row.digest.toString('hex'), { eventId: row.event_id, quality: row.quality, hash: row.content_hash }]));
+}
+
+async function claimCalls(tx: Sql, candidates: readonly Candidate[]): Promise<Map<string, KnownCall>> {
+  const first = firstByDigest(candidates.flatMap((candidate) => candidate.callKeys.map((callKey) => [callKey.digest, candidate] as const)));
+  if (first.length === 0) return new Map();
+  const inserted = await tx.query<{ digest: Buffer }>(
+    {
+      name: 'metering.claim-calls',
+      text: `INSERT INTO metering.call (digest, figures_hash, response_digest, event_id, quality)
+             SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::uuid[], $5::smallint[])
+             ON CONFLICT (digest) DO NOTHING RETURNING digest`,
+    },
+    [
+      byteaArray(first.map(([digest]) => digest)),
+      byteaArray(first.map(([, candidate]) => candidate.figures)),
+      byteaArray(first.map(([, candidate]) => candidate.response)),
+      plainArray(first.map(([, candidate]) => candidate.admitted.eventId)),
+      plainArray(first.map(([, candidate]) => candidate.quality)),
+    ],
+  );
+  const lost = losers(first.map(([digest]) => digest), inserted);
+  if (lost.length === 0) return new Map();
+  const rows = await tx.query<{ digest: Buffer; figures_hash: Buffer; response_digest: Buffer | null; event_id: string; quality: number }>(
+    {
+      name: 'metering.rival-calls',
+      text: 'SELECT digest, figures_hash, response_digest, event_id, quality FROM metering.call WHERE digest = ANY($1::bytea[]) ORDER BY digest FOR UPDATE',
+    },
+    [byteaArray(lost)],
+  );
+  return new Map(rows.map((row) => [row.digest.toString('hex'), { eventId: row.event_id, quality: row.quality, hash: row.figures_hash, response: row.response_digest }]));
+}
+
+/** Tenants of the stored events that a report of this batch could correct. */
+async function tenantsOfImprovable(tx: Sql, known: readonly KnownReport[], candidates: readonly Candidate[]): Promise<Map<string, string>> {
+  const bestQuality = Math.max(0, ...candidates.map((candidate) => candidate.quality));
+  const eventIds = [...new Set(known.filter((report) => report.quality < bestQuality).map((report) => report.eventId))];
+  if (eventIds.length === 0) return new Map();
+  const rows = await tx.query<{ event_id: string; tenant_id: string }>(
+    { name: 'metering.tenants-of-events', text: 'SELECT event_id, tenant_id FROM metering.event WHERE event_id = ANY($1::uuid[])' },
+    [plainArray(eventIds)],
+  );
+  return new Map(rows.map((row) => [row.event_id, row.tenant_id]));
+}
+
+async function moveKeys(tx: Sql, batch: InboxBatch): Promise<void> {
+  const moved = [...batch.movedKeys].sort().flatMap((name) => withDigest(name, batch.keys.get(name)));
+  if (moved.length === 0) return;
+  await tx.execute(
+    `UPDATE metering.event_key k SET content_hash = m.content_hash, event_id = m.event_id, quality = m.quality
+     FROM unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::smallint[]) AS m (digest, content_hash, event_id, quality) WHERE k.digest = m.digest`,
+    [byteaArray(moved.map((row) => row.digest)), byteaArray(moved.map((row) => row.hash)), plainArray(moved.map((row) => row.eventId)), plainArray(moved.map((row) => row.quality))],
+  );
+}
+
+async function moveCalls(tx: Sql, batch: InboxBatch): Promise<void> {
+  if (batch.droppedCalls.size > 0) {
+    await tx.execute('DELETE FROM metering.call WHERE digest = ANY($1::bytea[])', [byteaArray([...batch.droppedCalls].map((name) => Buffer.from(name, 'hex')))]);
+  }
+  const moved = [...batch.movedCalls].sort().flatMap((name) => withDigest(name, batch.calls.get(name)));
+  if (moved.length === 0) return;
+  await tx.execute(
+    `UPDATE metering.call c SET figures_hash = m.figures_hash, response_digest = m.response_digest, event_id = m.event_id, quality = m.quality
+     FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::uuid[], $5::smallint[]) AS m (digest, figures_hash, response_digest, event_id, quality) WHERE c.digest = m.digest`,
+    [
+      byteaArray(moved.map((row) => row.digest)),
+      byteaArray(moved.map((row) => row.hash)),
+      byteaArray(moved.map((row) => row.response)),
+      plainArray(moved.map((row) => row.eventId)),
+      plainArray(moved.map((row) => row.quality)),
+    ],
+  );
+}
+
+function withDigest<T extends KnownReport>(name: string, known: T | undefined): (T & { digest: Buffer })[] {
+  return known ? [{ ...known, digest: Buffer.from(name, 'hex') }] : [];
+}
+
+/** The first candidate of each digest, in digest order. */
+function firstByDigest<T>(pairs: readonly (readonly [Buffer, T])[]): (readonly [Buffer, T])[] {
+  const first = new Map<string, readonly [Buffer, T]>();
+  for (const pair of pairs) {
+    const name = pair[0].toString('hex');
+    if (!first.has(name)) first.set(name, pair);
+  }
+  return [...first.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pair]) => pair);
+}
+
+function losers(wanted: readonly Buffer[], inserted: readonly { digest: Buffer }[]): Buffer[] {
+  if (inserted.length === wanted.length) return [];
+  const won = new Set(inserted.map((row) => row.digest.toString('hex')));
+  return wanted.filter((digest) => !won.has(digest.toString('hex')));
+}

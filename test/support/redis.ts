@@ -1,0 +1,76 @@
+/**
+ * A Redis of one's own for a test file: REDIS_URL when set (never emptied; tests use their own names), else a `redis-server` or
+ * `valkey-server` of the PATH, on 127.0.0.1, without persistence. Where there is neither, `describeWithRedis` marks its tests as not
+ * run, and the closing line of the run names them loudly (no-skip-reporter.js; a failure where the run requires Redis).
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createServer, type AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+
+export interface TestRedis {
+  readonly url: string;
+  /** Kills the server the hard way; null where it is not ours to kill. */
+  readonly kill: (() => Promise<void>) | null;
+  /** Starts it again on the same port. */
+  restart(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const READY_TIMEOUT_MS = 10_000;
+
+/** What can be used here; null: neither REDIS_URL nor a server on the PATH. */
+function findRedis(): { url: string } | { program: string } | null {
+  const url = process.env['REDIS_URL'];
+  if (url) return { url };
+  const program = ['redis-server', 'valkey-server'].find((name) => spawnSync(name, ['--version']).status === 0);
+  return program === undefined ? null : { program };
+}
+
+export const describeWithRedis = findRedis() === null ? describe.skip : describe;
+
+/** A server started by this test file. @throws Error where there is no program for it */
+export async function startRedis(): Promise<TestRedis> {
+  const found = findRedis();
+  if (found === null) throw new Error('no redis-server or valkey-server on the PATH and no REDIS_URL');
+  if ('url' in found) return { url: found.url, kill: null, restart: () => Promise.resolve(), close: () => Promise.resolve() };
+  const port = await freePort();
+  const url = `redis://127.0.0.1:${port}/0`;
+  let server = await launch(found.program, port, url);
+  const kill = async (): Promise<void> => {
+    const gone = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+    server.kill('SIGKILL');
+    await gone;
+  };
+  return {
+    url,
+    kill,
+    restart: async () => {
+      server = await launch(found.program, port, url);
+    },
+    close: async () => {
+      if (server.exitCode === null && server.signalCode === null) await kill();
+    },
+  };
+}
+
+async function launch(program: string, port: number, url: string): Promise<ChildProcess> {
+  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--maxmemory-policy', 'noeviction'];
+  const server = spawn(program, args, { stdio: 'ignore', cwd: '/' });
+  const probe = new Redis(url, { lazyConnect: true, retryStrategy: (attempt) => Math.min(attempt * 20, 200), maxRetriesPerRequest: null });
+  probe.on('error', () => undefined);
+  try {
+    await Promise.race([probe.ping(), delay(READY_TIMEOUT_MS, null, { ref: false }).then(() => Promise.reject(new Error(`${program} did not start`)))]);
+  } finally {
+    probe.disconnect();
+  }
+  return server;
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise<void>((resolve) => probe.close(() => resolve()));
+  return port;
+}
