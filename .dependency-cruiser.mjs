@@ -25,9 +25,9 @@ export default {
       name: 'domain-is-pure',
       severity: 'error',
       comment:
-        "Rules are decided by plain functions of their input: import the kernel, the same domain, node:crypto for digests, types from another context's door; pass everything else in.",
+        "Rules are decided by plain functions of their input: import the kernel, the same domain, node:crypto for digests, types from another context's door and the usage pools of pricing; pass everything else in.",
       from: { path: '^libs/([^/]+)/domain/', pathNot: TESTS },
-      to: { dependencyTypesNot: ['type-only'], pathNot: ['^libs/kernel/index\\.ts$', '^libs/$1/domain/', '^(node:)?crypto$'] },
+      to: { dependencyTypesNot: ['type-only'], pathNot: ['^libs/kernel/index\\.ts$', '^libs/$1/domain/', '^libs/pricing/index\\.ts$', '^(node:)?crypto$'] },
     },
     {
       name: 'doors-only',

@@ -47,7 +47,9 @@ function runTests(copy, files, names) {
   if (run.signal) return { states: [], output: run.stderr, hung: true };
   try {
     const { testResults } = JSON.parse(readFileSync(report, 'utf8'));
-    const states = testResults.flatMap((suite) => suite.assertionResults.map((test) => ({ file: relative(copy, suite.name), name: test.fullName, status: test.status })));
+    const states = testResults.flatMap((suite) =>
+      suite.assertionResults.map((test) => ({ file: relative(copy, suite.name), name: test.fullName, status: test.status })),
+    );
     return { states, output: testResults.map((suite) => suite.message).join('\n') + run.stderr, hung: false };
   } catch {
     return { states: [], output: run.stderr, hung: false };
@@ -79,7 +81,10 @@ function tryMutation(copy, mutation) {
   const original = readFileSync(path, 'utf8');
   const places = original.split(mutation.find).length - 1;
   if (places !== 1) return places === 0 ? 'TEXT NOT FOUND' : `TEXT FOUND ${places} TIMES`;
-  writeFileSync(path, original.replace(mutation.find, () => mutation.replace));
+  writeFileSync(
+    path,
+    original.replace(mutation.find, () => mutation.replace),
+  );
   try {
     const { states, output, hung } = runTests(copy, [mutation.test.file], [mutation.test.name]);
     if (hung) return 'caught (hung)';

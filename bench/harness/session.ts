@@ -1,11 +1,12 @@
 /** One bench from nothing: database, server, tenants, a key, the load generator; and the same in reverse, whatever happens in between. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BodyTemplate } from '../payloads/template.js';
 import { BenchDatabase } from './bench-database.js';
 import { LoadGenerator, type LoadResult } from './load.js';
 import { probe, type Probes } from './probes.js';
+import { printProfile } from './profile.js';
 import { Subject } from './subject.js';
 
 export interface BenchOptions {
@@ -31,7 +32,10 @@ export class BenchSession {
     const database = await BenchDatabase.start();
     const load = LoadGenerator.start();
     const profileDirectory = options.profile ? resolve('bench/results', `${name}-profile`) : null;
-    if (profileDirectory !== null) mkdirSync(profileDirectory, { recursive: true });
+    if (profileDirectory !== null) {
+      rmSync(profileDirectory, { recursive: true, force: true });
+      mkdirSync(profileDirectory, { recursive: true });
+    }
     let subject: Subject | null = null;
     try {
       subject = await Subject.start({ databaseUrl: database.subjectUrl, dataDirectory: join(database.directory, 'subject'), profileDirectory });
@@ -41,6 +45,7 @@ export class BenchSession {
       load.stop();
       await subject?.stop();
       await database.stop();
+      if (profileDirectory !== null) printProfile(profileDirectory);
     }
   }
 

@@ -49,7 +49,7 @@ export function benchTenant(index: number): string {
 
 /** One payload of LiteLLM's generic callback, 5.7 KB, as a proxy sends it. */
 export function litellmTemplate(occurredAt: Date): BodyTemplate {
-  const recorded = readFileSync('bench/payloads/litellm-success.json', 'utf8');
+  const recorded = readFileSync('test/fixtures/litellm/success.json', 'utf8');
   const seconds = Math.floor(occurredAt.getTime() / 1_000);
   const text = recorded
     .replaceAll('CFx1aKq7RrM0u2pYpZ0n9h4t', SLOT)

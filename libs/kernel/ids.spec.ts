@@ -27,6 +27,8 @@ describe('ids given by a caller', () => {
   });
 
   it('digest differently when the same characters are split differently', () => {
-    fc.assert(fc.property(fc.string({ minLength: 1 }), fc.string(), (left, right) => !digest128(left, right).equals(digest128(left + right, '')) || right === ''));
+    fc.assert(
+      fc.property(fc.string({ minLength: 1 }), fc.string(), (left, right) => !digest128(left, right).equals(digest128(left + right, '')) || right === ''),
+    );
   });
 });

@@ -2,15 +2,23 @@
  * Ids made here are UUIDv7 (sortable by the millisecond they were made) with a readable prefix on the wire only.
  * Ids given by a caller are opaque text: 1 to 128 bytes of NFC UTF-8, printable, no space at either end.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 
 export type IdPrefix = 'evt' | 'txn' | 'lot' | 'key' | 'dl' | 'hold' | 'aud';
 
+// Ids of one process are in the order they were made, also within a millisecond: lists and burn order follow arrival.
+let last = { msecs: -1, seq: 0 };
+
 /** A fresh UUIDv7 stamped with `at`. */
 export function newUuid(at: Date): string {
-  return v7({ msecs: at.getTime() });
+  const msecs = at.getTime();
+  last = { msecs, seq: msecs === last.msecs ? last.seq + 1 : randomInt(SEQ_START_LIMIT) };
+  return v7({ msecs, seq: last.seq });
 }
+
+// Leaves room for two billion ids in one millisecond before the 32-bit counter would wrap.
+const SEQ_START_LIMIT = 2 ** 31;
 
 /** "evt_0190..." for a uuid. */
 export function toWireId(prefix: IdPrefix, uuid: string): string {

@@ -33,6 +33,7 @@ const REFRESH_INTERVAL_MS = SECOND_MS;
 })
 export class PricingModule implements OnModuleInit, OnApplicationShutdown {
   private timer: NodeJS.Timeout | undefined;
+  private refreshing: Promise<void> = Promise.resolve();
 
   constructor(
     @Inject(PriceBook) private readonly book: PriceBook,
@@ -42,12 +43,15 @@ export class PricingModule implements OnModuleInit, OnApplicationShutdown {
   /** The first prices are there before the first request; without them nothing may be rated. */
   async onModuleInit(): Promise<void> {
     await this.book.refresh();
-    this.timer = setInterval(() => void this.refresh(), REFRESH_INTERVAL_MS);
+    this.timer = setInterval(() => {
+      this.refreshing = this.refresh();
+    }, REFRESH_INTERVAL_MS);
     this.timer.unref();
   }
 
-  onApplicationShutdown(): void {
+  async onApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
+    await this.refreshing;
   }
 
   private async refresh(): Promise<void> {

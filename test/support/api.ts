@@ -1,6 +1,7 @@
 /**
  * The real API on a fresh database: the same app, the same role, a frozen clock, port 0. One per test file.
  */
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { createApi, type ApiOptions } from '../../apps/api/src/app.js';
 import { loadConfig } from '#libs/platform/config/config.js';
 import type { Logger } from '#libs/platform/logging/logger.js';
@@ -28,6 +29,8 @@ export interface TestApi {
   readonly adminKey: string;
   readonly clock: FixedClock;
   readonly database: TestDatabase;
+  /** The running application, for use cases that no route reaches. */
+  readonly app: NestFastifyApplication;
   call(method: string, path: string, options?: CallOptions): Promise<ApiAnswer>;
   /** Makes a service key and returns its text. */
   makeKey(key: { scopes: readonly string[]; tenant_id?: string; source_id?: string; name?: string }): Promise<string>;
@@ -49,6 +52,9 @@ export async function startTestApi(
     ...(options.logger ? { logger: options.logger } : {}),
     ...(options.modules ? { modules: options.modules } : {}),
     ...(options.controllers ? { controllers: options.controllers } : {}),
+  }).catch(async (error: unknown) => {
+    await database.close();
+    throw error;
   });
   const url = await api.listen(0, '127.0.0.1');
   const call = async (method: string, path: string, { body, key = TEST_ADMIN_KEY, headers = {} }: CallOptions = {}): Promise<ApiAnswer> => {
@@ -67,6 +73,7 @@ export async function startTestApi(
     adminKey: TEST_ADMIN_KEY,
     clock,
     database,
+    app: api.app,
     call,
     makeKey: async (key) => {
       const { body, status } = await call('POST', '/v1/service-keys', { body: { name: 'test key', ...key } });

@@ -14,7 +14,9 @@ import { createLogger, type Logger } from '#libs/platform/logging/logger.js';
 import { PlatformModule } from '#libs/platform/nest/platform.module.js';
 import type { Database } from '#libs/platform/postgres/database.js';
 import { APP_ROLE } from '#libs/platform/postgres/migrator.js';
-import { AuthenticateCaller, TenancyModule } from '#libs/tenancy/index.js';
+import { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
+import { AuthenticateCaller } from '#libs/tenancy/index.js';
+import { contextModules } from '../../contexts.js';
 import { refuseUndeclaredRoutes } from './http/access.js';
 import { registerAuthentication } from './http/authentication.js';
 import { BODY_LIMIT_BYTES, registerBodyParsers } from './http/body-parsers.js';
@@ -22,7 +24,7 @@ import { answerClientError } from './http/client-error.js';
 import { Metrics } from './http/metrics.js';
 import { OpenApiDocument } from './http/openapi.js';
 import { ProblemFilter, sendProblem } from './http/problem.filter.js';
-import { registerRequestLog, requestIdOf } from './http/request-log.js';
+import { registerRequestLog, requestIdOf, setBaseHeaders } from './http/request-log.js';
 import { createValidationPipe } from './http/validation.js';
 import { controllers } from './v1/controllers.js';
 
@@ -34,6 +36,8 @@ export interface ApiOptions {
   readonly health?: HealthChecks;
   /** The provisioned admin key; by default the one of the environment. */
   readonly adminKey?: string | null;
+  /** Tells the poster that events wait; without it the worker's sweep finds them. */
+  readonly wakeUp?: SpendWakeUp;
   /** Further modules, for instance the worker's in a single process. */
   readonly modules?: ReadonlyArray<Type | DynamicModule>;
   /** Further controllers, for tests of the transport itself. */
@@ -57,6 +61,10 @@ const MAX_PARAM_LENGTH = 512;
 @Module({})
 class ApiModule {}
 
+class NoWakeUp extends SpendWakeUp {
+  override wake(): void {}
+}
+
 /** Builds the API without listening. @throws InvariantError when a route declares no access */
 export async function createApi(options: ApiOptions): Promise<Api> {
   const logger = options.logger ?? createLogger({ level: options.config.logLevel });
@@ -68,7 +76,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const platform = PlatformModule.register({ config: options.config, database: options.database, clock: options.clock, adminKey: options.adminKey, logger, health });
   const root: DynamicModule = {
     module: ApiModule,
-    imports: [platform, TenancyModule, ...(options.modules ?? [])],
+    imports: [platform, ...contextModules({ config: options.config, wakeUp: options.wakeUp ?? new NoWakeUp() }), ...(options.modules ?? [])],
     controllers: [...controllers, ...(options.controllers ?? [])],
     providers: [
       { provide: OpenApiDocument, useValue: document },
@@ -112,7 +120,7 @@ function createAdapter(logger: Logger): FastifyAdapter {
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     genReqId: requestIdOf,
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
-      reply.header('x-request-id', request.id);
+      setBaseHeaders(request, reply);
       sendProblem(logger, error, request, reply);
     },
     clientErrorHandler: answerClientError,

@@ -30,8 +30,7 @@ export function reportedCost(event: StoredEvent): Nano | null {
 
 /** Whether the event consumed nothing that has a price: blocked before the provider, or every figure is a known zero. */
 export function consumedNothing(event: StoredEvent): boolean {
-  if (event.status === 'blocked') return true;
-  if (event.usage === null) return false;
+  if (event.usage === null) return event.status === 'blocked';
   const { meters, ...pools } = event.usage;
   return Object.values(pools).every((quantity) => quantity === 0) && Object.values(meters ?? {}).every((quantity) => quantity === 0);
 }

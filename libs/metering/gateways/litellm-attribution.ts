@@ -35,7 +35,7 @@ export const LITELLM_ATTRIBUTION: Required<Attribution> = {
 };
 
 /** LiteLLM's name for whoever uses the master key: nobody in particular. */
-const NOBODY = new Set(['default_user_id']);
+const NOBODY = 'default_user_id';
 const NAMEABLE_ROOTS = new Set(['metadata', 'end_user', 'trace_id', 'session_id', 'model_group', 'call_type']);
 const PATH = /^(?:tag:[\w.-]{1,64}|[\w-]{1,64}(?:\.[\w:-]{1,64}){0,7})$/;
 
@@ -46,24 +46,35 @@ export function attributionPathProblem(path: string): string | null {
   return `must begin with one of ${[...NAMEABLE_ROOTS].join(', ')}, or be "tag:<name>"`;
 }
 
-type Place = { readonly tagPrefix: string } | { readonly segments: readonly string[] };
-type Places = readonly (readonly [AttributionField, readonly Place[]])[];
+type Place = { readonly tagPrefix: string } | { readonly container: number; readonly name: string };
+
+/** Paths share their containers, which are looked up once per payload: attribution is the larger part of reading one. */
+interface Places {
+  readonly containers: readonly (readonly string[])[];
+  readonly fields: readonly (readonly [AttributionField, readonly Place[]])[];
+}
 
 const compiled = new WeakMap<Attribution, Places>();
 
 function placesOf(attribution: Attribution): Places {
   const known = compiled.get(attribution);
   if (known) return known;
-  const places = ATTRIBUTION_FIELDS.map((field) => {
+  const containers = new Map<string, number>();
+  const placeOf = (path: string): Place => {
+    if (path.startsWith('tag:')) return { tagPrefix: `${path.slice('tag:'.length).toLowerCase()}:` };
+    const dot = path.lastIndexOf('.');
+    const container = path.slice(0, Math.max(dot, 0));
+    const index = containers.get(container) ?? containers.size;
+    containers.set(container, index);
+    return { container: index, name: path.slice(dot + 1) };
+  };
+  const fields = ATTRIBUTION_FIELDS.map((field) => {
     const paths = (attribution[field] ?? LITELLM_ATTRIBUTION[field]).filter((path) => attributionPathProblem(path) === null);
     return [field, paths.map(placeOf)] as const;
   });
+  const places = { containers: [...containers.keys()].map((path) => (path === '' ? [] : path.split('.'))), fields };
   compiled.set(attribution, places);
   return places;
-}
-
-function placeOf(path: string): Place {
-  return path.startsWith('tag:') ? { tagPrefix: `${path.slice('tag:'.length).toLowerCase()}:` } : { segments: path.split('.') };
 }
 
 export interface Attributed {
@@ -74,12 +85,15 @@ export interface Attributed {
 
 /** Reads every attribution field of one payload. */
 export function attributeLiteLlm(item: JsonObject, attribution: Attribution): Attributed {
+  const places = placesOf(attribution);
+  const containers = places.containers.map((segments) => containerAt(item, segments));
+  const tags = item['request_tags'];
   const found: Partial<Record<AttributionField, string>> = {};
   const unusable: AttributionField[] = [];
-  for (const [field, places] of placesOf(attribution)) {
-    for (const place of places) {
-      const value = 'segments' in place ? valueAt(item, place.segments) : tagValue(item['request_tags'], place.tagPrefix);
-      if (value === undefined || value === null || value === '' || NOBODY.has(value as string)) continue;
+  for (const [field, candidates] of places.fields) {
+    for (const place of candidates) {
+      const value = 'tagPrefix' in place ? tagValue(tags, place.tagPrefix) : ownValue(containers[place.container], place.name);
+      if (value === undefined || value === null || value === '' || value === NOBODY) continue;
       const id = idOf(value);
       if (id === null) unusable.push(field);
       else found[field] = id;
@@ -89,13 +103,18 @@ export function attributeLiteLlm(item: JsonObject, attribution: Attribution): At
   return { found, unusable };
 }
 
-function valueAt(item: JsonObject, segments: readonly string[]): Json | undefined {
-  let value: Json | undefined = item;
+function containerAt(item: JsonObject, segments: readonly string[]): JsonObject | null {
+  let container = item;
   for (const segment of segments) {
-    if (!isJsonObject(value) || !Object.hasOwn(value, segment)) return undefined;
-    value = value[segment];
+    const next = ownValue(container, segment);
+    if (!isJsonObject(next)) return null;
+    container = next;
   }
-  return value;
+  return container;
+}
+
+function ownValue(container: JsonObject | null | undefined, name: string): Json | undefined {
+  return container && Object.hasOwn(container, name) ? container[name] : undefined;
 }
 
 function tagValue(tags: Json | undefined, prefix: string): string | undefined {

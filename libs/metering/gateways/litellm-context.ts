@@ -3,7 +3,7 @@
  * Kept: a list of the proxy's own fields, and scalars that a client put into its metadata, 4 KB in all. Names that suggest content
  * (prompt, message, answer, ...) are left out even there.
  */
-import type { Json, JsonObject } from '#libs/kernel/index.js';
+import { isJsonObject, type Json, type JsonObject } from '#libs/kernel/index.js';
 import type { AttributionField } from '../domain/spend-event.js';
 import { objectAt } from './litellm-fields.js';
 
@@ -14,12 +14,16 @@ const MAX_KEY_LENGTH = 64;
 
 const CONTENT_NAME = /prompt|message|content|completion|response|answer|question|query|instruction|input|output|text|body|transcript/i;
 const SECRET_NAME = /secret|password|authorization|cookie|api[_-]?key$|token$/i;
+const PLAIN_ASCII = /^[\x20-\x7e]*$/;
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/u;
+/** Names repeat from call to call; three patterns per name would be a third of the time a payload takes. */
+const keepableNames = new Map<string, boolean>();
+const REMEMBERED_NAMES = 1_000;
 
 type Scalar = string | number | boolean;
 
 /** The proxy's own fields worth keeping: [path, name under our metadata]. */
-const KEPT: readonly (readonly [readonly string[], string])[] = [
+const KEPT: readonly (readonly [path: readonly string[], name: string])[] = [
   [['call_type'], 'call_type'],
   [['trace_id'], 'trace_id'],
   [['model_id'], 'model_id'],
@@ -67,22 +71,37 @@ export function readMetadata(item: JsonObject, flags: { inconsistent: boolean; u
 }
 
 function at(item: JsonObject, path: readonly string[]): Json | undefined {
-  let parent = item;
-  for (const name of path.slice(0, -1)) parent = objectAt(parent, name);
-  return parent[path.at(-1) ?? ''];
+  let value: Json | undefined = item;
+  for (const name of path) {
+    if (!isJsonObject(value)) return undefined;
+    value = value[name];
+  }
+  return value;
 }
 
 /** Whether a client's field may be kept: no content, no secret, printable and short. */
 export function isKeepableName(name: string): boolean {
-  return name !== '' && name !== '__proto__' && name.length <= MAX_KEY_LENGTH && !UNPRINTABLE.test(name) && !CONTENT_NAME.test(name) && !SECRET_NAME.test(name);
+  const known = keepableNames.get(name);
+  if (known !== undefined) return known;
+  const keepable = hasKeepableForm(name);
+  if (keepableNames.size < REMEMBERED_NAMES && name.length <= MAX_KEY_LENGTH) keepableNames.set(name, keepable);
+  return keepable;
+}
+
+function isPrintable(text: string): boolean {
+  return PLAIN_ASCII.test(text) || !UNPRINTABLE.test(text);
+}
+
+function hasKeepableForm(name: string): boolean {
+  return name !== '' && name !== '__proto__' && name.length <= MAX_KEY_LENGTH && isPrintable(name) && !CONTENT_NAME.test(name) && !SECRET_NAME.test(name);
 }
 
 /** A value that PostgreSQL's jsonb takes and that is no text to speak of, or null. */
 export function scalarOf(value: Json | undefined): Scalar | null {
   if (typeof value === 'boolean') return value;
   if (typeof value === 'number') return Number.isFinite(value) ? value : null;
-  if (typeof value !== 'string' || value === '' || UNPRINTABLE.test(value)) return null;
-  return value.length <= MAX_VALUE_BYTES && Buffer.byteLength(value) <= MAX_VALUE_BYTES ? value : null;
+  if (typeof value !== 'string' || value === '' || value.length > MAX_VALUE_BYTES || !isPrintable(value)) return null;
+  return Buffer.byteLength(value) <= MAX_VALUE_BYTES ? value : null;
 }
 
 /** LiteLLM's own tags about the client program: one per version, of no use for attribution. */

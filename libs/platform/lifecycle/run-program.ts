@@ -3,7 +3,8 @@
  * stop in order and exit 0; a stop that hangs is ended after a time, a second signal ends it at once; and a promise rejected without
  * a listener ends the process with 1, because its state is then unknown (what was acknowledged is in PostgreSQL).
  */
-import type { Logger } from '../logging/logger.js';
+import { ConfigError, loadConfig, type Config } from '../config/config.js';
+import { createLogger, type Logger } from '../logging/logger.js';
 
 /** Things to close, in the reverse of the order they were opened. */
 export class Closers {
@@ -25,36 +26,57 @@ export class Closers {
 /** Longer than a statement may take and PostgreSQL's fast shutdown, shorter than the grace period of docker-compose.yml (40 s). */
 const STOP_TIMEOUT_MS = 35_000;
 
-/** Runs `start` and then waits for a signal. Does not return. */
-export async function runProgram(input: { logger: Logger; start: (closers: Closers) => Promise<void> }): Promise<void> {
-  const { logger } = input;
+export interface Program {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly closers: Closers;
+}
+
+/** Runs `start`; the process then lives until a signal. */
+export async function runProgram(name: string, start: (program: Program) => Promise<void>): Promise<void> {
+  const config = readConfig();
+  const logger = createLogger({ level: config.logLevel });
   const closers = new Closers();
   let stopping = false;
-  const stop = async (exitCode: number): Promise<never> => {
+  const stop = async (exitCode: number): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
     setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
-    await closers.closeAll((error, name) => logger.error({ error, part: name }, 'did not stop cleanly'));
+    await closers.closeAll((error, part) => logger.error({ error, part }, 'did not stop cleanly'));
     process.exit(exitCode);
   };
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(1);
-    stopping = true;
-    logger.info({ signal }, 'stopping');
+    logger.info({ program: name, signal }, 'stopping');
     void stop(0);
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
   process.on('unhandledRejection', (error) => {
-    logger.error({ error }, 'a promise was rejected and nobody listened');
-    if (!stopping) void stop(1);
-    stopping = true;
+    logger.error({ program: name, error }, 'a promise was rejected and nobody listened');
+    void stop(1);
   });
   try {
-    await input.start(closers);
+    await start({ config, logger, closers });
   } catch (error) {
     if (stopping) return;
-    stopping = true;
-    logger.error({ error }, 'could not start');
-    process.stderr.write(`\nTollgate could not start: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`\nTollgate could not start: ${reasonOf(error)}\n`);
+    if (!(error instanceof ConfigError)) logger.error({ program: name, error }, 'could not start');
     await stop(1);
   }
+}
+
+function readConfig(): Config {
+  try {
+    return loadConfig();
+  } catch (error) {
+    process.stderr.write(`\nTollgate could not start: ${reasonOf(error)}\n`);
+    process.exit(1);
+  }
+}
+
+/** Node's connection errors to several addresses have an empty message of their own. */
+function reasonOf(error: unknown): string {
+  const inner = error instanceof AggregateError ? error.errors[0] : error;
+  return inner instanceof Error ? inner.message : String(inner);
 }

@@ -38,7 +38,7 @@ const WORKER_OPTIONS = {
   lockDuration: LOCK_MS,
   stalledInterval: LOCK_MS / 2,
   // A wake-up has no outcome worth keeping: whether its work was done is in PostgreSQL.
-  maxStalledCount: Number.MAX_SAFE_INTEGER,
+  maxStalledCount: 1_000_000,
   removeOnComplete: { count: 0 },
   removeOnFail: { count: 0 },
   runRetryDelay: RETRY_MS,

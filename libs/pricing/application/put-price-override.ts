@@ -8,7 +8,7 @@ import type { Database } from '../../platform/postgres/database.js';
 import { jumps, readPrices } from '../domain/price-bounds.js';
 import { ALWAYS, ANY, type OverrideRevision } from '../domain/price-override.js';
 import { priceOf, type PriceTable } from '../domain/price-table.js';
-import { canonicalProvider } from '../domain/provider-names.js';
+import { providerKey } from '../domain/provider-names.js';
 import { meterName, type Component } from '../domain/usage.js';
 import { describeOverride, describePrices } from './describe-prices.js';
 import type { PriceStore } from './ports.js';
@@ -70,7 +70,7 @@ export class PutPriceOverride {
 
   private nextRevision(input: PutPriceOverrideInput, prices: ReadonlyMap<Component, FemtoPrice>, before: OverrideRevision | undefined): OverrideRevision {
     const now = this.clock.now();
-    const current = this.book.find(canonicalProvider(input.provider) ?? input.provider, input.model)?.at(now).prices ?? new Map();
+    const current = this.book.find(providerKey(input.provider), input.model)?.at(now).prices ?? new Map();
     if (!input.acceptJump) refuseJumps(prices, current);
     const effectiveFrom = input.effectiveFrom ?? (changesPrices(prices, current) || before !== undefined ? now : ALWAYS);
     if (input.effectiveTo !== null && input.effectiveTo <= effectiveFrom) throw invalid([{ path: 'effective_to', message: 'must be later than effective_from' }]);

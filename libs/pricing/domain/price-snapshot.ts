@@ -13,7 +13,7 @@ import { ANY, type OverrideRevision } from './price-override.js';
 import { PricedModel, type OverrideSet } from './priced-model.js';
 import { canonicalProvider, namesToTry, providerKey } from './provider-names.js';
 import { rate, rateReportedCost, type RatedLine } from './rate.js';
-import { AT_COST, revisionAt, type RateCardRevision } from './rate-card.js';
+import { AT_COST, revisionAt, type RateCardRevision, type SellRate } from './rate-card.js';
 import { consumesPools, type Usage } from './usage.js';
 
 export interface RateQuery {
@@ -57,6 +57,7 @@ export const NO_DECISIONS: PriceDecisions = { overrides: [], rateCards: [], alia
 /** Names are the sender's: the memory of what they resolve to is emptied when it reaches this, so that nobody can fill it. */
 const MAX_MEMORY = 20_000;
 const UNKNOWN = 'unknown';
+const NO_CARD: { rate: SellRate; version: string } = { rate: AT_COST, version: '' };
 
 export class PriceSnapshot {
   readonly aliases: AliasIndex;
@@ -133,7 +134,7 @@ export class PriceSnapshot {
   }
 
   private resolve(query: RateQuery): readonly PricedModel[] {
-    const key = `${query.sourceId}\0${query.provider ?? ''}\0${query.model ?? ''}\0${query.requestedModel ?? ''}`;
+    const key = `${query.provider ?? ''}\0${query.model ?? ''}\0${query.requestedModel ?? ''}\0${query.sourceId}`;
     let found = this.resolved.get(key);
     if (found === undefined) {
       found = this.search(query);
@@ -181,7 +182,16 @@ export class PriceSnapshot {
     const sell = this.sellSide(query, model);
     const rated = rate({ usage: query.usage, prices, sell: sell.rate, free: query.free });
     if (!rated.ok) return { ok: false, reason: 'component_unpriced', component: rated.component };
-    return { ...rated, priceVersion: `${version}${sell.version}`, provider: model.provider, model: model.model };
+    // Written out: a spread here was most of the time a rating takes.
+    return {
+      ok: true,
+      lines: rated.lines,
+      costNano: rated.costNano,
+      chargeNano: rated.chargeNano,
+      priceVersion: sell.version === '' ? version : version + sell.version,
+      provider: model.provider,
+      model: model.model,
+    };
   }
 
   /** Nothing prices the model: fine as long as it consumed nothing a model is needed for. */
@@ -197,8 +207,8 @@ export class PriceSnapshot {
     return { ...rateReportedCost(costNano, sell.rate, query.free), priceVersion: `reported${sell.version}`, ...names };
   }
 
-  private sellSide(query: RateQuery, model: PricedModel): { rate: typeof AT_COST; version: string } {
-    if (query.rateCardId === null) return { rate: AT_COST, version: '' };
+  private sellSide(query: RateQuery, model: PricedModel): { rate: SellRate; version: string } {
+    if (query.rateCardId === null) return NO_CARD;
     const card = this.cardAt(query.rateCardId, query.at);
     // A plan may name a card that was never made: the tenant pays the cost, and the version says that the card was missing.
     if (card === undefined) return { rate: AT_COST, version: `;card:${query.rateCardId}@missing` };

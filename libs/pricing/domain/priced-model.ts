@@ -17,9 +17,10 @@ export interface PricesAt {
 export type OverrideSet = readonly (readonly OverrideRevision[])[];
 
 export class PricedModel {
-  private readonly tables = new Map<string, PricesAt>();
+  private readonly tables = new Map<number, PricesAt>();
   private readonly sellRates = new Map<RateCardRevision, SellRate>();
   private readonly changes: readonly number[];
+  private readonly hasDailyPrices: boolean;
 
   constructor(
     readonly provider: string,
@@ -33,11 +34,13 @@ export class PricedModel {
   ) {
     const points = [...(listed?.periods ?? []).map((period) => period.fromMs), ...overrides.flat().flatMap(changePoints)];
     this.changes = [...new Set(points)].sort((a, b) => a - b);
+    this.hasDailyPrices = listed?.periods.some((period) => period.daily !== null) ?? false;
   }
 
   /** The prices that apply at `at`. */
   at(at: Date): PricesAt {
-    const key = `${this.stretch(at.getTime())}:${this.listed === null ? 0 : dailyMask(this.listed, at)}`;
+    const windows = this.listed === null || !this.hasDailyPrices ? 0 : dailyMask(this.listed, at);
+    const key = windows * (this.changes.length + 1) + this.stretch(at.getTime());
     let found = this.tables.get(key);
     if (found === undefined) {
       found = this.build(at);

@@ -6,7 +6,7 @@
  */
 import { assert, FEMTO_PER_NANO, divideHalfEven, type FemtoPrice, type Nano } from '../../kernel/index.js';
 import { priceAt, priceOf, type PriceTable } from './price-table.js';
-import { MARKUP_SCALE, type SellRate } from './rate-card.js';
+import { AT_COST, MARKUP_SCALE, type SellRate } from './rate-card.js';
 import { INFORMATIONAL_METERS, meterComponent, meterName, REQUESTS, totalInputTokens, USAGE_POOLS, type Component, type Usage, type UsagePool } from './usage.js';
 
 export interface RatedLine {
@@ -52,14 +52,14 @@ export function rate(input: RateInput): Rated {
     if (line === 'unpriced') return { ok: false, component };
     lines.push(line);
   }
-  return { ok: true, ...settle(lines, input.free) };
+  return settle(lines, input.sell, input.free);
 }
 
 /** A cost somebody else worked out: one line, marked up like any other. */
 export function rateReportedCost(costNano: Nano, sell: SellRate, free: boolean): Extract<Rated, { ok: true }> {
   const cost = costNano * FEMTO_PER_NANO;
   const line = { component: 'reported_cost', quantity: 1, unitPrice: cost, cost, charge: cost * (MARKUP_SCALE + sell.markup) };
-  return { ok: true, ...settle([line], free) };
+  return settle([line], sell, free);
 }
 
 function billableQuantities({ usage, prices, sell }: RateInput): [Component, number][] {
@@ -113,18 +113,14 @@ function isInformational(component: Component): boolean {
   return meter !== null && INFORMATIONAL_METERS.has(meter);
 }
 
-function settle(lines: readonly ExactLine[], free: boolean): { lines: RatedLine[]; costNano: Nano; chargeNano: Nano } {
+function settle(lines: readonly ExactLine[], sell: SellRate, free: boolean): Extract<Rated, { ok: true }> {
   const costs = apportion(
     lines.map((line) => line.cost),
     FEMTO_PER_NANO,
   );
-  const charges = free
-    ? { total: 0n, parts: lines.map(() => 0n) }
-    : apportion(
-        lines.map((line) => line.charge),
-        CHARGE_PER_NANO,
-      );
+  const charges = apportionCharges(lines, costs, sell, free);
   return {
+    ok: true,
     lines: lines.map(({ component, quantity, unitPrice }, index) => ({
       component,
       quantity,
@@ -137,8 +133,23 @@ function settle(lines: readonly ExactLine[], free: boolean): { lines: RatedLine[
   };
 }
 
+function apportionCharges(lines: readonly ExactLine[], costs: Apportioned, sell: SellRate, free: boolean): Apportioned {
+  if (free) return { total: 0n, parts: [] };
+  // At cost the exact charge is the exact cost: rounding and splitting it again gives the same.
+  if (sell === AT_COST) return costs;
+  return apportion(
+    lines.map((line) => line.charge),
+    CHARGE_PER_NANO,
+  );
+}
+
+interface Apportioned {
+  readonly total: Nano;
+  readonly parts: readonly Nano[];
+}
+
 /** Rounds the sum of `exact` / `scale` once, half-even, and splits it by largest remainder (the earlier line first when equal). */
-function apportion(exact: readonly bigint[], scale: bigint): { total: Nano; parts: Nano[] } {
+function apportion(exact: readonly bigint[], scale: bigint): Apportioned {
   let sum = 0n;
   let floors = 0n;
   const parts: Nano[] = [];

@@ -29,8 +29,8 @@ export type RouteAccess = { readonly kind: 'public' } | { readonly kind: 'scoped
 export type BoundKeys = 'refuse' | 'checked';
 
 /**
- * `textBody` gives the route its JSON body as UTF-8 text: for gateways that send NDJSON and call it application/json.
  * The scope a key needs for this route; the scope `admin` includes the others for keys sent in the Authorization header.
+ * `textBody` gives the route its JSON body as UTF-8 text: for gateways that send NDJSON and call it application/json.
  */
 export function RequireScope(scope: Scope, options: { boundKeys?: BoundKeys; textBody?: boolean } = {}): MethodDecorator {
   const access: RouteAccess = { kind: 'scoped', scope, boundKeys: options.boundKeys ?? (scope === 'admin' ? 'refuse' : 'checked') };

@@ -25,7 +25,10 @@ export function registerAuthentication(instance: FastifyInstance, authenticate: 
 }
 
 async function admit(authenticate: AuthenticateCaller, request: FastifyRequest, access: RouteAccess & { kind: 'scoped' }): Promise<Caller> {
-  const credential = readCredential(request, access.scope === 'ingest');
+  const ingest = access.scope === 'ingest';
+  const credential = readCredential(request, ingest);
+  // The key is no parameter of the route: its query schema would refuse it as unknown.
+  if (ingest) delete (request.query as { key?: unknown }).key;
   if (credential === null) throw refused('auth.missing', 'send a key as "Authorization: Bearer tg_..."');
   const caller = credential.rawKey.length > MAX_KEY_LENGTH ? null : await authenticate.execute(credential.rawKey);
   if (caller === null) throw refused('auth.invalid', 'the key is unknown, expired or revoked');
@@ -40,6 +43,7 @@ async function admit(authenticate: AuthenticateCaller, request: FastifyRequest, 
 }
 
 function readCredential(request: FastifyRequest, ingest: boolean): Credential | null {
+  const query = request.query as { key?: unknown };
   const authorization = request.headers.authorization ?? '';
   const bearer = /^Bearer +(\S+) *$/i.exec(authorization)?.[1];
   if (bearer !== undefined) return { rawKey: bearer, carrier: 'bearer' };
@@ -48,7 +52,7 @@ function readCredential(request: FastifyRequest, ingest: boolean): Credential | 
   if (typeof header === 'string' && header !== '') return { rawKey: header, carrier: 'weak' };
   const basic = /^Basic +([A-Za-z0-9+/=]+) *$/i.exec(authorization)?.[1];
   if (basic !== undefined) return { rawKey: keyOfBasic(basic), carrier: 'weak' };
-  const { key } = request.query as { key?: unknown };
+  const { key } = query;
   return typeof key === 'string' && key !== '' ? { rawKey: key, carrier: 'weak' } : null;
 }
 

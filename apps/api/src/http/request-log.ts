@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from '#libs/platform/logging/logger.js';
 
 const ACCEPTED_REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
@@ -21,12 +21,15 @@ export function redactUrl(url: string): string {
   return url.replaceAll(/([?&;]key=)[^&;#\s]*/gi, '$1[redacted]').replaceAll(/tg_[a-z0-9]+_[a-z0-9]+_[a-z0-9]+/gi, '[redacted]').slice(0, MAX_LOGGED_PATH);
 }
 
-/** Sets x-request-id and the security headers on every answer, and logs each request once. */
+/** The headers every answer has. */
+export function setBaseHeaders(request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', request.id);
+  for (const [name, value] of SECURITY_HEADERS) reply.header(name, value);
+}
+
+/** Sets the base headers on every answer and logs each request once. */
 export function registerRequestLog(instance: FastifyInstance, logger: Logger): void {
-  instance.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id);
-    for (const [name, value] of SECURITY_HEADERS) reply.header(name, value);
-  });
+  instance.addHook('onRequest', async (request, reply) => setBaseHeaders(request, reply));
   instance.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? redactUrl(request.url.split('?', 1)[0] ?? '');
     logger.info(
@@ -37,7 +40,7 @@ export function registerRequestLog(instance: FastifyInstance, logger: Logger): v
 }
 
 /** For an API that answers JSON: nothing may be framed, sniffed, cached or run. Pages that need more set their own policy. */
-export const SECURITY_HEADERS: ReadonlyArray<readonly [string, string]> = [
+const SECURITY_HEADERS: ReadonlyArray<readonly [string, string]> = [
   ['x-content-type-options', 'nosniff'],
   ['x-frame-options', 'DENY'],
   ['referrer-policy', 'no-referrer'],

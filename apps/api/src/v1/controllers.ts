@@ -1,10 +1,35 @@
 import type { Type } from '@nestjs/common';
+import { AdjustmentsController } from './adjustments/adjustments.controller.js';
 import { AuditController } from './audit/audit.controller.js';
+import { BalanceController } from './balance/balance.controller.js';
+import { CreditsController } from './credits/credits.controller.js';
+import { DeadLettersController } from './dead-letters/dead-letters.controller.js';
+import { EventsController } from './events/events.controller.js';
+import { LedgerController } from './ledger/ledger.controller.js';
 import { DocsController } from './ops/docs.controller.js';
 import { OpsController } from './ops/ops.controller.js';
 import { PlansController } from './plans/plans.controller.js';
+import { ReportsController } from './reports/reports.controller.js';
 import { ServiceKeysController } from './service-keys/service-keys.controller.js';
+import { SourcesController } from './sources/sources.controller.js';
 import { TenantsController } from './tenants/tenants.controller.js';
+import { WebhooksController } from './webhooks/webhooks.controller.js';
 
 /** Every controller the API serves; a new resource adds its line here. */
-export const controllers: Type[] = [OpsController, DocsController, TenantsController, PlansController, ServiceKeysController, AuditController];
+export const controllers: Type[] = [
+  OpsController,
+  DocsController,
+  EventsController,
+  WebhooksController,
+  SourcesController,
+  DeadLettersController,
+  TenantsController,
+  PlansController,
+  ServiceKeysController,
+  CreditsController,
+  AdjustmentsController,
+  BalanceController,
+  LedgerController,
+  ReportsController,
+  AuditController,
+];

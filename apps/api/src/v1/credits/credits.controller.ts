@@ -1,5 +1,5 @@
 import { Body, Controller, HttpCode, Param, Post } from '@nestjs/common';
-import { ApiBody, ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { z } from 'zod';
 import { DomainError, fromWireId, type Json } from '#libs/kernel/index.js';
 import { FindCredit, GrantCredit, VoidCredit } from '#libs/ledger/index.js';
@@ -55,7 +55,6 @@ export class CreditsController {
   @HttpCode(200)
   @RequireScope('admin', { boundKeys: 'checked' })
   @ApiHeader({ name: 'Idempotency-Key', required: false })
-  @ApiBody({ standardSchema: voidCreditBody, required: false })
   @ApiOkResponse({ standardSchema: voidedCreditWire })
   async void(
     @Param('lot_id') wireId: string,

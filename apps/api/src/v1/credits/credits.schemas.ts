@@ -26,7 +26,7 @@ export const creditWire = z
   })
   .meta({ id: 'Credit' });
 
-const balanceAfter = z.object({ posted_usd: z.string(), receivable_usd: z.string() }).meta({ id: 'BalanceAfter' });
+export const balanceAfter = z.object({ posted_usd: z.string(), receivable_usd: z.string() }).meta({ id: 'BalanceAfter' });
 
 export const grantedCreditWire = creditWire
   .extend({
@@ -48,5 +48,3 @@ export const voidedCreditWire = creditWire
     balance: balanceAfter,
   })
   .meta({ id: 'VoidedCredit' });
-
-export { balanceAfter };

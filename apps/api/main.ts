@@ -1,0 +1,26 @@
+/** The API of the scaled-out shape: acknowledges and answers. Any number of them may run, any of them may die. */
+import { requireSharedServices } from '#libs/platform/config/config.js';
+import { runProgram } from '#libs/platform/lifecycle/run-program.js';
+import { openDatabase } from '#libs/platform/postgres/open-database.js';
+import { openQueueBackend } from '#libs/platform/queue/open-queue.js';
+import { migrations } from '../../migrations/index.js';
+import { openWakeUp } from '../wake-up.js';
+import { createApi } from './src/app.js';
+
+await runProgram('api', async ({ config, logger, closers }) => {
+  const { databaseUrl, redisUrl } = requireSharedServices(config, 'npm run start:api');
+  const { database } = await openDatabase({
+    connectionString: databaseUrl,
+    migrationConnectionString: config.databaseMigrationUrl,
+    migrations,
+    maxConnections: config.databasePoolSize,
+    applicationName: 'tollgate-api',
+  });
+  closers.add('database', () => database.close());
+  const backend = await openQueueBackend({ redisUrl, connectionString: databaseUrl, logger });
+  closers.add('queue', () => backend.close());
+  const wakeUp = openWakeUp({ backend, logger, closers });
+  const api = await createApi({ config, database, logger, wakeUp });
+  closers.add('api', () => api.close());
+  logger.info({ url: await api.listen(config.port, config.host) }, 'API is listening');
+});

@@ -1,0 +1,44 @@
+/** What `npm start` runs: API, worker and, without DATABASE_URL, a PostgreSQL of its own, in one process. */
+import { HealthChecks } from '#libs/platform/health/health.js';
+import { runProgram } from '#libs/platform/lifecycle/run-program.js';
+import { openDatabase } from '#libs/platform/postgres/open-database.js';
+import { openQueueBackend } from '#libs/platform/queue/open-queue.js';
+import { migrations } from '../../migrations/index.js';
+import { createApi } from '../api/src/app.js';
+import { openWakeUp } from '../wake-up.js';
+import { startWorker } from '../worker/src/worker.js';
+import { readOrMakeAdminKey } from './src/admin-key.js';
+import { connect, lockOutOthers } from './src/connect.js';
+import { welcome } from './src/welcome.js';
+
+await runProgram('standalone', async ({ config, logger, closers }) => {
+  const made = config.adminKey === null ? readOrMakeAdminKey(config.dataDir) : null;
+  const health = new HealthChecks();
+  const connectionString = await connect({ config, logger, closers });
+  if (config.redisUrl === null) await lockOutOthers({ closers, logger, health, connectionString });
+  const { database } = await openDatabase({
+    connectionString,
+    migrationConnectionString: config.databaseMigrationUrl,
+    migrations,
+    maxConnections: config.databasePoolSize,
+    applicationName: 'tollgate',
+  });
+  closers.add('database', () => database.close());
+  const backend = await openQueueBackend({ redisUrl: config.redisUrl, connectionString, logger });
+  closers.add('queue', () => backend.close());
+  const wakeUp = openWakeUp({ backend, logger, closers });
+  const api = await createApi({ config, database, logger, health, adminKey: config.adminKey ?? made?.key ?? null, wakeUp });
+  const worker = startWorker({
+    resolve: (useCase) => api.app.get(useCase as never, { strict: false }),
+    backend,
+    health,
+    logger,
+    shared: config.redisUrl !== null,
+  });
+  closers.add('worker', () => worker.close());
+  // Last opened, first closed: no new request while the worker finishes.
+  closers.add('api', () => api.close());
+  const url = await api.listen(config.port, config.host);
+  logger.info({ url }, 'Tollgate is listening');
+  process.stdout.write(welcome({ url, keyFile: made?.file ?? null }));
+});

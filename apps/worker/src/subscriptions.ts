@@ -1,0 +1,37 @@
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '#libs/kernel/index.js';
+import { ExpireLots } from '#libs/ledger/index.js';
+import { ForgetOldEventKeys, KeepPartitionsAhead, PostPendingSpend, RequeueQuarantined, SweepPending } from '#libs/metering/index.js';
+import type { ScheduledTask } from '#libs/platform/queue/schedules.js';
+import { PriceBook } from '#libs/pricing/index.js';
+
+/** Finds a use case of the running application by its class. */
+export type Resolve = <T>(useCase: abstract new (...args: never[]) => T) => T;
+
+export interface Subscriptions {
+  readonly spend: { readonly onWake: (shard: number) => Promise<void>; readonly findWaiting: () => Promise<readonly number[]> };
+  readonly schedules: readonly ScheduledTask[];
+  /** Work that follows a change of prices, in whatever process they were changed. */
+  readonly priceChange: { readonly subscribe: (listener: () => void) => void; readonly run: () => Promise<unknown> };
+}
+
+/** THE table of the worker: which event or schedule runs which use case. Everything a worker does is named here. */
+export function subscriptions(resolve: Resolve): Subscriptions {
+  return {
+    // Events.
+    spend: {
+      onWake: async (shard) => void (await resolve(PostPendingSpend).execute({ shard })),
+      findWaiting: async () => await resolve(SweepPending).execute(),
+    },
+    priceChange: {
+      subscribe: (listener) => resolve(PriceBook).onChange(listener),
+      run: async () => await resolve(RequeueQuarantined).execute(),
+    },
+    // Schedules.
+    schedules: [
+      { name: 'refresh-prices', everyMs: SECOND_MS, run: async () => await resolve(PriceBook).refresh() },
+      { name: 'expire-lots', everyMs: MINUTE_MS, run: async () => await resolve(ExpireLots).execute() },
+      { name: 'keep-partitions-ahead', everyMs: DAY_MS, run: async () => await resolve(KeepPartitionsAhead).execute() },
+      { name: 'forget-old-event-keys', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldEventKeys).execute() },
+    ],
+  };
+}

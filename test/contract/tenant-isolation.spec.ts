@@ -1,0 +1,99 @@
+import { startTestApi, type ApiAnswer, type TestApi } from '../support/api.js';
+import { fillPath, readOpenApi, sampleOf, type Operation } from '../support/openapi.js';
+
+/** An id of the owner's object and one of the same form that does not exist. */
+interface Pair {
+  readonly existing: string;
+  readonly missing: string;
+}
+/** For every path parameter of the API, by its name or by "path: name". */
+type Ids = Readonly<Record<string, Pair>>;
+
+const MISSING_UUID = '00000000-0000-7000-8000-000000000000';
+
+describe("S4 with another tenant's key, an object looks exactly like one that does not exist", () => {
+  let api: TestApi;
+  let operations: readonly Operation[];
+  let bodyOf: (operation: Operation) => unknown;
+  let ids: Ids;
+  let foreignKeys: Record<string, string>;
+  beforeAll(async () => {
+    api = await startTestApi();
+    for (const id of ['owner', 'stranger']) await api.call('PUT', `/v1/tenants/${id}`, { body: {} });
+    ids = await makeObjects(api);
+    foreignKeys = {};
+    for (const scope of ['admin', 'read', 'ingest', 'authorize']) foreignKeys[scope] = await api.makeKey({ scopes: [scope], tenant_id: 'stranger' });
+    const document = await readOpenApi(api);
+    operations = document.operations.filter((operation) => operation.pathParams.length > 0);
+    bodyOf = (operation) => (operation.bodySchema === null ? undefined : sampleOf(operation.bodySchema, document.resolve));
+  });
+  afterAll(async () => await api.close());
+
+  const pairOf = (operation: Operation, name: string): Pair | undefined => ids[`${operation.path}: ${name}`] ?? ids[name];
+  const call = async (operation: Operation, which: 'existing' | 'missing', key: string): Promise<ApiAnswer> => {
+    const params = Object.fromEntries(operation.pathParams.map((name) => [name, pairOf(operation, name)?.[which] ?? '']));
+    return await api.call(operation.method, fillPath(operation.path, params), { key, body: bodyOf(operation), headers: { 'idempotency-key': 'isolation' } });
+  };
+  /** What a caller can compare: everything but the request's own id, and his own ids echoed back. */
+  const visible = (operation: Operation, which: 'existing' | 'missing', { status, body }: ApiAnswer): string => {
+    let text = JSON.stringify({ status, body: { ...body, request_id: '-' } });
+    for (const name of operation.pathParams) text = text.replaceAll(pairOf(operation, name)?.[which] ?? '', '<id>');
+    return text;
+  };
+
+  it('knows an object for every path parameter there is', () => {
+    expect(Object.values(ids).map((pair) => typeof pair.existing)).toEqual(Object.values(ids).map(() => 'string'));
+    const unknown = operations.flatMap((operation) => operation.pathParams.filter((name) => pairOf(operation, name) === undefined).map((name) => `${operation.path}: ${name}`));
+    expect(unknown).toEqual([]);
+  });
+
+  it('answers a foreign id as a missing one, on every route and for every scope', async () => {
+    const told: string[] = [];
+    for (const operation of operations) {
+      for (const [scope, key] of Object.entries(foreignKeys)) {
+        const foreign = await call(operation, 'existing', key);
+        const missing = await call(operation, 'missing', key);
+        const same = visible(operation, 'existing', foreign) === visible(operation, 'missing', missing);
+        if (!same || foreign.status < 400) told.push(`${scope}: ${operation.method} ${operation.path}: ${visible(operation, 'existing', foreign)} against ${visible(operation, 'missing', missing)}`);
+      }
+    }
+    expect(told).toEqual([]);
+  }, 120_000);
+
+  it('answers 404 wherever the path names a tenant and the scope fits', async () => {
+    for (const operation of operations.filter((candidate) => candidate.pathParams.includes('tenant_id'))) {
+      const { status, body } = await call(operation, 'existing', foreignKeys['admin'] ?? '');
+      expect([operation.method, operation.path, status, body.code]).toEqual([operation.method, operation.path, 404, 'tenant.not_found']);
+    }
+  });
+
+  it('shows the owner what it hides from the stranger', async () => {
+    const own = await api.makeKey({ scopes: ['read'], tenant_id: 'owner' });
+    expect((await api.call('GET', '/v1/tenants/owner', { key: own })).status).toBe(200);
+    expect((await api.call('GET', '/v1/tenants/stranger', { key: own })).status).toBe(404);
+  });
+});
+
+async function makeObjects(api: TestApi): Promise<Ids> {
+  await api.call('PUT', '/v1/plans/gold', { body: { name: 'Gold' } });
+  const key = await api.call('POST', '/v1/service-keys', { body: { name: "the owner's", scopes: ['read'], tenant_id: 'owner' } });
+  await api.call('PUT', '/v1/sources/proxy-1', { body: { gateway: 'litellm' } });
+  const lot = await api.call('POST', '/v1/tenants/owner/credits', { body: { amount_usd: '5', kind: 'paid' }, headers: { 'idempotency-key': 'grant' } });
+  const ingest = await api.makeKey({ scopes: ['ingest'], tenant_id: 'owner' });
+  const sent = [
+    { event_id: 'owned', tenant_id: 'owner', provider: 'openai', model: 'gpt-4o', usage: { input_tokens: 10 } },
+    { event_id: 'refused', tenant_id: 'owner', usage: { input_tokens: -1 } },
+  ];
+  await api.call('POST', '/v1/events', { key: ingest, body: sent });
+  const event = await api.call('GET', '/v1/events?tenant_id=owner');
+  const deadLetter = await api.call('GET', '/v1/dead-letters');
+  return {
+    tenant_id: { existing: 'owner', missing: 'nobody' },
+    plan_id: { existing: 'gold', missing: 'no-plan' },
+    key_id: { existing: key.body.key_id, missing: `key_${MISSING_UUID}` },
+    source_id: { existing: 'proxy-1', missing: 'no-proxy' },
+    lot_id: { existing: lot.body.lot_id, missing: `lot_${MISSING_UUID}` },
+    '/v1/events/{id}: id': { existing: event.body.data[0].id, missing: `evt_${MISSING_UUID}` },
+    '/v1/dead-letters/{id}/replay: id': { existing: deadLetter.body.data[0].id, missing: `dl_${MISSING_UUID}` },
+  };
+}
