@@ -15,6 +15,7 @@ await runProgram('api', async ({ config, logger, closers }) => {
     migrations,
     maxConnections: config.databasePoolSize,
     applicationName: 'tollgate-api',
+    warn: (message) => logger.warn({}, message),
   });
   closers.add('database', () => database.close());
   const backend = await openQueueBackend({ redisUrl, connectionString: databaseUrl, logger });

@@ -22,6 +22,7 @@ await runProgram('standalone', async ({ config, logger, closers }) => {
     migrations,
     maxConnections: config.databasePoolSize,
     applicationName: 'tollgate',
+    warn: (message) => logger.warn({}, message),
   });
   closers.add('database', () => database.close());
   const backend = await openQueueBackend({ redisUrl: config.redisUrl, connectionString, logger });

@@ -25,6 +25,7 @@ await runProgram('worker', async ({ config, logger, closers }) => {
     migrations,
     maxConnections: config.databasePoolSize,
     applicationName: 'tollgate-worker',
+    warn: (message) => logger.warn({}, message),
   });
   closers.add('database', () => database.close());
   health.add('database', async () => {

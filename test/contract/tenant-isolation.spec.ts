@@ -9,6 +9,8 @@ interface Pair {
 /** For every path parameter of the API, by its name or by "path: name". */
 type Ids = Readonly<Record<string, Pair>>;
 
+// A source is the operator's and serves every tenant: a tenant's own ingest key may well report through it.
+const SHARED: ReadonlySet<string> = new Set(['POST /v1/webhooks/litellm/{source_id}']);
 const MISSING_UUID = '00000000-0000-7000-8000-000000000000';
 
 describe("S4 with another tenant's key, an object looks exactly like one that does not exist", () => {
@@ -49,7 +51,7 @@ describe("S4 with another tenant's key, an object looks exactly like one that do
 
   it('answers a foreign id as a missing one, on every route and for every scope', async () => {
     const told: string[] = [];
-    for (const operation of operations) {
+    for (const operation of operations.filter((candidate) => !SHARED.has(`${candidate.method} ${candidate.path}`))) {
       for (const [scope, key] of Object.entries(foreignKeys)) {
         const foreign = await call(operation, 'existing', key);
         const missing = await call(operation, 'missing', key);

@@ -57,7 +57,12 @@ describe('the embedded PostgreSQL', () => {
 
   it('commits to disk, listens on loopback only, and asks for a password nobody else can read', async () => {
     const server = await start();
-    expect(await ask(server.url(), `SELECT string_agg(setting, ' ' ORDER BY name) AS answer FROM pg_settings WHERE name IN ('fsync', 'listen_addresses', 'synchronous_commit')`)).toBe('on 127.0.0.1 on');
+    expect(
+      await ask(
+        server.url(),
+        `SELECT string_agg(setting, ' ' ORDER BY name) AS answer FROM pg_settings WHERE name IN ('fsync', 'listen_addresses', 'synchronous_commit')`,
+      ),
+    ).toBe('on 127.0.0.1 on');
     const noPassword = new URL(server.url());
     noPassword.password = 'guess';
     await expect(ask(noPassword.href, 'SELECT 1 AS answer')).rejects.toThrow(/password authentication failed/);
@@ -153,7 +158,9 @@ function killAll(postmaster: number): void {
   for (const pid of [postmaster, ...children]) process.kill(pid, 'SIGKILL');
 }
 
-async function startInAnotherProgram(directory: string): Promise<{ program: ReturnType<typeof spawn>; pid: number; watchdog: number; url: string; home: string }> {
+async function startInAnotherProgram(
+  directory: string,
+): Promise<{ program: ReturnType<typeof spawn>; pid: number; watchdog: number; url: string; home: string }> {
   const script = `
     const { EmbeddedPostgres } = await import(${JSON.stringify(BUILT)});
     const server = await EmbeddedPostgres.start({ directory: ${JSON.stringify(directory)}, database: 'tollgate', report: () => undefined });

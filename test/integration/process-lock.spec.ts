@@ -15,7 +15,9 @@ describe('the lock of a single process', () => {
   async function endLockSessions(): Promise<void> {
     const admin = new pg.Client({ connectionString: test.url });
     await admin.connect();
-    await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tollgate-process-lock'`);
+    await admin.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tollgate-process-lock'`,
+    );
     await admin.end();
   }
 
@@ -45,7 +47,9 @@ describe('the lock of a single process', () => {
     const lock = await ProcessLock.acquire({ connectionString: test.url, onChange: (held) => changes.push(held) });
     const rival = new pg.Client({ connectionString: test.url, application_name: 'rival' });
     await rival.connect();
-    const waiting = rival.query(`SELECT pg_advisory_lock((l.classid::bigint << 32) | l.objid::bigint) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1`);
+    const waiting = rival.query(
+      `SELECT pg_advisory_lock((l.classid::bigint << 32) | l.objid::bigint) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1`,
+    );
     await eventually('the rival waits', async () => {
       const [row] = await test.db.query<{ waiting: bigint }>(`SELECT count(*) AS waiting FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`);
       return row?.waiting === 1n;

@@ -70,8 +70,9 @@ const grant = fc
   .record({
     kind: fc.constantFrom('paid' as const, 'promo' as const),
     amount,
-    priority: fc.constantFrom(0, 50, 100),
-    expiresIn: fc.option(fc.integer({ min: 1, max: 5 }), { nil: null }),
+    // Few values, so that lots often tie and the later rules of the burn order decide.
+    priority: fc.constantFrom(10, 50),
+    expiresIn: fc.constantFrom(null, null, 2, 4),
     collect: fc.boolean(),
     keyed: fc.boolean(),
   })
@@ -224,7 +225,7 @@ describe('the ledger against a naive oracle', () => {
         await setBookingTime(real, START);
         await fc.asyncModelRun(() => ({ model: new OracleLedger(START), real }), list);
       }),
-      { numRuns: 60 },
+      { numRuns: 80 },
     );
     expect((await ledgerOn(database.db, new FixedClock()).reader.check()).drift).toEqual([]);
   }, 120_000);

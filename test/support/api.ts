@@ -4,6 +4,7 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { createApi, type ApiOptions } from '../../apps/api/src/app.js';
 import { loadConfig } from '#libs/platform/config/config.js';
+import { HealthChecks, type HealthReport } from '#libs/platform/health/health.js';
 import type { Logger } from '#libs/platform/logging/logger.js';
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
 import { openTestDatabase, type TestDatabase } from './database.js';
@@ -40,11 +41,14 @@ export interface TestApi {
 export const TEST_ADMIN_KEY = 'test-admin-key-of-this-run-only';
 
 export async function startTestApi(
-  options: { clock?: FixedClock; logger?: Logger; environment?: Record<string, string>; modules?: ApiOptions['modules']; controllers?: ApiOptions['controllers'] } = {},
+  options: { clock?: FixedClock; health?: Record<string, () => Promise<HealthReport>>; logger?: Logger; environment?: Record<string, string>; modules?: ApiOptions['modules']; controllers?: ApiOptions['controllers'] } = {},
 ): Promise<TestApi> {
   const database = await openTestDatabase();
   const clock = options.clock ?? new FixedClock();
+  const health = new HealthChecks();
+  for (const [name, check] of Object.entries(options.health ?? {})) health.add(name, check);
   const api = await createApi({
+    health,
     config: loadConfig({ LOG_LEVEL: 'silent', ...options.environment }),
     database: database.db,
     clock,

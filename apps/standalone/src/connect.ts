@@ -30,7 +30,12 @@ export async function connect({ config, logger, closers }: Surroundings): Promis
 }
 
 /** @throws ProcessLockTakenError */
-export async function lockOutOthers({ closers, logger, health, connectionString }: Omit<Surroundings, 'config'> & { health: HealthChecks; connectionString: string }): Promise<void> {
+export async function lockOutOthers({
+  closers,
+  logger,
+  health,
+  connectionString,
+}: Omit<Surroundings, 'config'> & { health: HealthChecks; connectionString: string }): Promise<void> {
   const lock = await ProcessLock.acquire({
     connectionString,
     onChange: (held) => (held ? logger.info({}, 'the process lock is held again') : logger.error({}, 'the process lock was lost; asking for it again')),

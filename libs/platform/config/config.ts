@@ -68,7 +68,9 @@ const POSTGRES = ['postgres:', 'postgresql:'];
 
 const environmentSchema = z.object({
   PORT: integer(8080, 0, 65_535),
-  HOST: text('takes a host name or address').regex(/^[a-zA-Z0-9.:-]{1,253}$/, 'takes a host name or address').default('127.0.0.1'),
+  HOST: text('takes a host name or address')
+    .regex(/^[a-zA-Z0-9.:-]{1,253}$/, 'takes a host name or address')
+    .default('127.0.0.1'),
   TOLLGATE_WORKER_PORT: integer(8081, 0, 65_535),
   TOLLGATE_DATA_DIR: text('takes a folder').default('./data'),
   DATABASE_URL: url(POSTGRES, 'postgresql://user:password@host:5432/tollgate'),

@@ -28,6 +28,9 @@ export interface DatabaseOptions {
 }
 
 const INT8_OID = 20;
+/** Whoever waits longer has been given up by the caller in front of him. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+const SILENCE_MARGIN_MS = 2_000;
 const RETRIED_SQLSTATES = new Set(['40001', '40P01', '55P03']);
 const MAX_ATTEMPTS = 4;
 /** Classes 08 (connection), 53 (resources), 57P (shutdown), 25006 (read only): the server's trouble, not the caller's. */
@@ -39,6 +42,7 @@ export class Database implements Sql {
 
   constructor(options: DatabaseOptions) {
     const types = new pg.TypeOverrides();
+    const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
     types.setTypeParser(INT8_OID, (text) => BigInt(text));
     this.pool = new pg.Pool({
       connectionString: options.connectionString,
@@ -46,7 +50,10 @@ export class Database implements Sql {
       application_name: options.applicationName,
       connectionTimeoutMillis: options.connectTimeoutMs ?? 2_000,
       types,
-      options: `-c statement_timeout=${options.statementTimeoutMs ?? 30_000} -c timezone=UTC`,
+      keepAlive: true,
+      // The server's own timeout does not reach us over a connection that went dead: then ours ends the wait a little later.
+      query_timeout: statementTimeoutMs + SILENCE_MARGIN_MS,
+      options: `-c statement_timeout=${statementTimeoutMs} -c timezone=UTC`,
       onConnect: async (client: pg.ClientBase) => {
         if (options.role !== null) await client.query(`SET ROLE ${pg.escapeIdentifier(options.role)}`);
       },
@@ -101,9 +108,13 @@ export class Database implements Sql {
       await client.query('COMMIT');
       return result;
     } catch (error) {
-      await client.query('ROLLBACK').catch((rollbackError: Error) => {
-        broken = rollbackError;
-      });
+      // On a silent connection a ROLLBACK would wait as long again; closing it makes the server roll back.
+      if (isSilence(error)) broken = error;
+      else {
+        await client.query('ROLLBACK').catch((rollbackError: Error) => {
+          broken = rollbackError;
+        });
+      }
       throw error;
     } finally {
       client.off('error', onError);
@@ -129,12 +140,20 @@ export function sqlState(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
+function isSilence(error: unknown): error is Error {
+  return error instanceof Error && error.message === 'Query read timeout';
+}
+
 function asStorageError(error: unknown): unknown {
   if (error instanceof DomainError) return error;
   const code = sqlState(error);
   const message = error instanceof Error ? error.message : '';
   const away =
-    UNAVAILABLE_SQLSTATE.test(code) || UNAVAILABLE_ERRNO.has(code) || RETRIED_SQLSTATES.has(code) || /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(message);
+    isSilence(error) ||
+    UNAVAILABLE_SQLSTATE.test(code) ||
+    UNAVAILABLE_ERRNO.has(code) ||
+    RETRIED_SQLSTATES.has(code) ||
+    /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(message);
   if (!away) return error;
   return new DomainError({
     code: 'storage.unavailable',

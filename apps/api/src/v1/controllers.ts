@@ -6,9 +6,14 @@ import { CreditsController } from './credits/credits.controller.js';
 import { DeadLettersController } from './dead-letters/dead-letters.controller.js';
 import { EventsController } from './events/events.controller.js';
 import { LedgerController } from './ledger/ledger.controller.js';
+import { ModelAliasesController } from './model-aliases/model-aliases.controller.js';
+import { ModelsController } from './models/models.controller.js';
 import { DocsController } from './ops/docs.controller.js';
 import { OpsController } from './ops/ops.controller.js';
 import { PlansController } from './plans/plans.controller.js';
+import { PriceOverridesController } from './price-overrides/price-overrides.controller.js';
+import { PricesController } from './prices/prices.controller.js';
+import { RateCardsController } from './rate-cards/rate-cards.controller.js';
 import { ReportsController } from './reports/reports.controller.js';
 import { ServiceKeysController } from './service-keys/service-keys.controller.js';
 import { SourcesController } from './sources/sources.controller.js';
@@ -31,5 +36,10 @@ export const controllers: Type[] = [
   BalanceController,
   LedgerController,
   ReportsController,
+  PricesController,
+  ModelsController,
+  PriceOverridesController,
+  RateCardsController,
+  ModelAliasesController,
   AuditController,
 ];

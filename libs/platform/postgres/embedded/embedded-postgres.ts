@@ -158,7 +158,7 @@ export class EmbeddedPostgres {
     void ended.then((text) => (outcome.text = text));
     if (child.pid === undefined) throw new Error(`PostgreSQL could not be started: ${await ended}`);
     this.watchdog.guard(child.pid);
-    for (const deadline = performance.now() + START_TIMEOUT_MS; ; ) {
+    for (const deadline = performance.now() + START_TIMEOUT_MS; ;) {
       if (outcome.text !== null) throw new Error(`PostgreSQL ${outcome.text}: ${logSince(log.path, log.size)}`);
       if (postmasterStatus(dataDirectory, child.pid) === 'ready') break;
       if (performance.now() > deadline) {

@@ -30,7 +30,7 @@ export function postmasterStatus(dataDirectory: string, pid: number): string | n
 
 /** Whether the process was gone within `timeoutMs`. */
 export async function waitUntilGone(pid: number, timeoutMs: number): Promise<boolean> {
-  for (const deadline = performance.now() + timeoutMs; isAlive(pid); ) {
+  for (const deadline = performance.now() + timeoutMs; isAlive(pid);) {
     if (performance.now() > deadline) return false;
     await delay(POLL_MS);
   }
