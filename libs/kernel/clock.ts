@@ -35,7 +35,9 @@ export function parseRfc3339(text: string): Date | null {
     calendar.getUTCSeconds() === second;
   if (!exact || year < 1) return null;
   const parsed = new Date(text);
-  return Number.isNaN(parsed.getTime()) ? null : parsed;
+  // An offset may carry the last hours of 9999 into a year of five digits, which is not RFC 3339 any more when printed. NaN fails too.
+  const printable = parsed.getUTCFullYear() >= 1 && parsed.getUTCFullYear() <= 9999;
+  return printable ? parsed : null;
 }
 
 /** First instant of the UTC month that holds `at`. */

@@ -52,7 +52,7 @@ export function isExternalId(text: string): boolean {
   return Buffer.byteLength(text) <= EXTERNAL_ID_MAX_BYTES && text.normalize('NFC') === text;
 }
 
-/** 128 bits of SHA-256 over the parts, each preceded by its length so that no two lists of parts collide. */
+/** 128 bits of SHA-256 over the parts, each preceded by its length so that no two lists of well-formed parts collide. */
 export function digest128(...parts: readonly string[]): Buffer {
   const hash = createHash('sha256');
   for (const part of parts) hash.update(`${part.length}:`).update(part);

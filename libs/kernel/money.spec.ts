@@ -50,6 +50,22 @@ describe('S2 money is read from decimal text and printed without loss', () => {
   });
 });
 
+describe('S2 a price has no sign, no exponent, and at most 15 decimals', () => {
+  it.each(['-1', '-0', '1e-6', '', '.5', '0x10', 'NaN', '0.0000000000000001', '1 ', '1\n'])('refuses %p', (text) => {
+    expect(() => parsePrice(text)).toThrow(/price\.invalid/);
+  });
+
+  it.each([
+    [0n, '0'],
+    [1n, '0.000000000000001'],
+    [2_500_000_000n, '0.0000025'],
+    [10n ** 16n, '10'],
+    [10n ** 17n + 10n ** 14n, '100.1'],
+  ])('prints %s as %s', (price, text) => {
+    expect(formatPrice(price)).toBe(text);
+  });
+});
+
 describe('L8 rounding is half-even, once', () => {
   it.each([
     [5n, 10n, 0n],
@@ -95,6 +111,11 @@ describe('S2 a gateway float is read as the decimal it was written as', () => {
     expect(nanoFromGatewayNumber(0.000_000_000_5)).toBe(0n);
     expect(nanoFromGatewayNumber(0.000_000_001_5)).toBe(2n);
     expect(nanoFromGatewayNumber(0.005_22)).toBe(5_220_000n);
+  });
+
+  it('an amount that a float holds to the digit comes back as it was', () => {
+    const asSent = (printed: string): number => JSON.parse(printed) as number;
+    fc.assert(fc.property(fc.bigInt({ min: -(10n ** 15n) + 1n, max: 10n ** 15n - 1n }), (nano) => nanoFromGatewayNumber(asSent(formatUsd(nano))) === nano));
   });
 
   it.each([Number.NaN, Number.POSITIVE_INFINITY, 9_000_001, -1e300])('%d is no amount', (value) => {

@@ -1,6 +1,6 @@
-export { DeadLetterStore, type DeadLetterRow } from './postgres/dead-letter-store.js';
-export { EventReader, type EventFilter, type EventView, type PostingView } from './postgres/event-reader.js';
-export { ReplayDeadLetter } from './application/dead-letters.js';
+export { DeadLetterStore, type DeadLetterRow } from './application/dead-letter-store.js';
+export { EventReader, type EventView, type PostingView } from './application/event-reader.js';
+export { ReplayDeadLetter } from './application/replay-dead-letter.js';
 export { GroupCommit } from './application/group-commit.js';
 export { PostPendingSpend } from './application/post-pending-spend.js';
 export { PostingParticipant, type SpendMovement } from './application/ports.js';

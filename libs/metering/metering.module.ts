@@ -7,20 +7,24 @@ import { Database } from '#libs/platform/postgres/database.js';
 import { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
 import { PriceBook, PricingModule } from '#libs/pricing/index.js';
 import { TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
-import { ReplayDeadLetter } from './application/dead-letters.js';
+import { DeadLetterStore } from './application/dead-letter-store.js';
+import { EventReader } from './application/event-reader.js';
 import { GroupCommit } from './application/group-commit.js';
 import { EventInbox } from './application/inbox.js';
 import { PostPendingSpend } from './application/post-pending-spend.js';
 import type { PostingParticipant } from './application/ports.js';
+import { PostingStore } from './application/posting-store.js';
 import { PutSource } from './application/put-source.js';
 import { RecordEvents } from './application/record-events.js';
+import { ReplayDeadLetter } from './application/replay-dead-letter.js';
 import { RequeueQuarantined } from './application/requeue-quarantined.js';
 import { SourceDirectory } from './application/source-directory.js';
 import { ForgetOldEventKeys, KeepPartitionsAhead, MeasurePostingLag, SweepPending } from './application/sweep-pending.js';
-import { DeadLetterStore } from './postgres/dead-letter-store.js';
-import { EventReader } from './postgres/event-reader.js';
+import { PostgresDeadLetterStore } from './postgres/postgres-dead-letter-store.js';
+import { PostgresEventReader } from './postgres/postgres-event-reader.js';
 import { PostgresInbox } from './postgres/postgres-inbox.js';
-import { PostgresSourceDirectory } from './postgres/source-rows.js';
+import { PostgresPostingStore } from './postgres/postgres-posting-store.js';
+import { PostgresSourceDirectory } from './postgres/postgres-source-directory.js';
 
 export interface MeteringSettings {
   readonly eventMaxAgeDays: number;
@@ -41,16 +45,14 @@ const PARTICIPANTS = Symbol('tollgate.posting-participants');
 const useCases = [
   useCase(GroupCommit, [EventInbox]),
   useCase(RecordEvents, [GroupCommit, TenantDirectory, SpendWakeUp, Clock, SETTINGS]),
-  useCase(PostPendingSpend, [Database, SpendLedger, PriceBook, TenantDirectory, PARTICIPANTS, Clock, SETTINGS]),
+  useCase(PostPendingSpend, [Database, PostingStore, SpendLedger, PriceBook, TenantDirectory, PARTICIPANTS, Clock, SETTINGS]),
   useCase(SweepPending, [Database]),
   useCase(MeasurePostingLag, [Database, Clock]),
   useCase(KeepPartitionsAhead, [Database]),
   useCase(ForgetOldEventKeys, [Database, Clock, SETTINGS]),
   useCase(RequeueQuarantined, [Database, SpendWakeUp]),
-  useCase(PutSource, [Database, PostgresSourceDirectory, AuditLog, Clock]),
-  useCase(DeadLetterStore, [Database]),
+  useCase(PutSource, [Database, SourceDirectory, AuditLog, Clock]),
   useCase(ReplayDeadLetter, [DeadLetterStore, SourceDirectory, RecordEvents, Clock]),
-  useCase(EventReader, [Database]),
 ];
 
 @Module({})
@@ -63,12 +65,14 @@ export class MeteringModule {
         { provide: SETTINGS, useValue: options.settings },
         { provide: SpendWakeUp, useValue: options.wakeUp },
         { provide: PARTICIPANTS, inject: [...options.participants], useFactory: (...participants: PostingParticipant[]) => participants },
-        useCase(PostgresSourceDirectory, [Database, Clock]),
-        { provide: SourceDirectory, useExisting: PostgresSourceDirectory },
+        { ...useCase(PostgresSourceDirectory, [Database, Clock]), provide: SourceDirectory },
+        { ...useCase(PostgresDeadLetterStore, [Database]), provide: DeadLetterStore },
+        { ...useCase(PostgresEventReader, [Database]), provide: EventReader },
+        { ...useCase(PostgresPostingStore, []), provide: PostingStore },
         { ...useCase(PostgresInbox, [Database]), provide: EventInbox },
         ...useCases,
       ],
-      exports: [SourceDirectory, ...useCases.map((provider) => provider.provide)],
+      exports: [SourceDirectory, DeadLetterStore, EventReader, ...useCases.map((provider) => provider.provide)],
     };
   }
 }

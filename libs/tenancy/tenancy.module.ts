@@ -44,7 +44,19 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     useCase(RevokeServiceKey, [Database, ServiceKeyRepository, AuthenticateCaller, AuditLog, Clock]),
     useCase(ListServiceKeys, [Database, ServiceKeyRepository]),
   ],
-  exports: [TenantDirectory, AuthenticateCaller, PutTenant, ListTenants, PutPlan, ListPlans, GetPlan, CreateServiceKey, RotateServiceKey, RevokeServiceKey, ListServiceKeys],
+  exports: [
+    TenantDirectory,
+    AuthenticateCaller,
+    PutTenant,
+    ListTenants,
+    PutPlan,
+    ListPlans,
+    GetPlan,
+    CreateServiceKey,
+    RotateServiceKey,
+    RevokeServiceKey,
+    ListServiceKeys,
+  ],
 })
 export class TenancyModule implements OnModuleInit, OnApplicationShutdown {
   private timer: NodeJS.Timeout | undefined;

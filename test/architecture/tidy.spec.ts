@@ -47,7 +47,22 @@ describe('tidy: the tree explains itself', () => {
   it('the README lists every variable that the configuration reads, and no other', () => {
     const read = [...readOurs('libs/platform/config/config.ts').matchAll(/^ {2}([A-Z][A-Z_]+): /gm)].map((match) => match[1]);
     const told = [...readOurs('README.md').matchAll(/^\| `([A-Z][A-Z_]+)` /gm)].map((match) => match[1]);
-    expect(told.toSorted()).toEqual(read.toSorted());
+    expect(new Set(told)).toEqual(new Set(read));
+  });
+});
+
+describe('tidy: mutations', () => {
+  it('every committed mutation finds its text exactly once, so that `npm run mutate` proves what it says', () => {
+    const mutations = files
+      .filter((file) => file.path.startsWith('mutations/'))
+      .flatMap((file) => JSON.parse(file.text) as { name: string; file: string; find: string; test: { file: string } }[]);
+    const problems = mutations.flatMap(({ name, file, find, test }) => {
+      const places = existsSync(join(ROOT, file)) ? readOurs(file).split(find).length - 1 : 0;
+      if (places !== 1) return [`"${name}" finds its text ${places} times in ${file}: write the mutation for the code as it is now.`];
+      return existsSync(join(ROOT, test.file)) ? [] : [`"${name}" names ${test.file}, which is gone: name the test that catches it now.`];
+    });
+    expect(problems).toEqual([]);
+    expect(mutations.length).toBeGreaterThanOrEqual(12);
   });
 });
 

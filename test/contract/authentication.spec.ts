@@ -92,7 +92,15 @@ describe('authentication', () => {
 
   it('never logs a key, wherever it was sent', async () => {
     const stranger = 'tg_live_canarycanary0000_canarycanarycanarycanarycanarycanary00';
-    const paths = [`/probe/ingest?key=${ingest}`, `/probe/fails?key=${ingest}`, `/v1/tenants?key=${ingest}`, `/nowhere?key=${ingest}`, `/nowhere/${ingest}`, `/probe/ingest?a=1&KEY=${stranger}`, `/%FF?key=${ingest}`];
+    const paths = [
+      `/probe/ingest?key=${ingest}`,
+      `/probe/fails?key=${ingest}`,
+      `/v1/tenants?key=${ingest}`,
+      `/nowhere?key=${ingest}`,
+      `/nowhere/${ingest}`,
+      `/probe/ingest?a=1&KEY=${stranger}`,
+      `/%FF?key=${ingest}`,
+    ];
     for (const path of paths) {
       await api.call('GET', path, { key: null });
       await api.call('POST', path, { key: null, headers: { 'x-api-key': ingest } });
@@ -101,6 +109,7 @@ describe('authentication', () => {
     }
     await api.call('GET', '/v1/tenants', { key: api.adminKey });
     expect(log.text()).toContain('"route":"/probe/ingest"');
-    for (const secret of [ingest, ingest.split('_')[3] ?? '', stranger, Buffer.from(`u:${ingest}`).toString('base64'), api.adminKey]) expect(log.text()).not.toContain(secret);
+    for (const secret of [ingest, ingest.split('_')[3] ?? '', stranger, Buffer.from(`u:${ingest}`).toString('base64'), api.adminKey])
+      expect(log.text()).not.toContain(secret);
   });
 });

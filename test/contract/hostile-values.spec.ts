@@ -80,7 +80,11 @@ describe('F33 hostile values in every field of every route', () => {
 
   it('answers below 500, whatever a query parameter holds', async () => {
     const failures: string[] = [];
-    const texts = [...VALUES.flatMap(([name, value]) => (typeof value === 'string' && value.length < 1_000 ? [[name, value] as const] : [])), ['-1', '-1'], ['1e309', '1e309']];
+    const texts = [
+      ...VALUES.flatMap(([name, value]) => (typeof value === 'string' && value.length < 1_000 ? [[name, value] as const] : [])),
+      ['-1', '-1'],
+      ['1e309', '1e309'],
+    ];
     for (const operation of operations.filter((candidate) => candidate.method === 'GET')) {
       for (const parameter of operation.queryParams) {
         for (const [name, value] of texts) {
@@ -96,11 +100,25 @@ describe('F33 hostile values in every field of every route', () => {
 
   it('answers below 500, whatever a path parameter holds', async () => {
     const failures: string[] = [];
-    const segments = ['%00', '%ED%A0%80', '%E2%80%8B', '__proto__', 'constructor', '-1', '%20', '%2F', '..%2F..', 'x'.repeat(200), `evt_${'0'.repeat(40)}`, 'key_00000000-0000-0000-0000-000000000000', '%F0%9F%98%80'];
+    const segments = [
+      '%00',
+      '%ED%A0%80',
+      '%E2%80%8B',
+      '__proto__',
+      'constructor',
+      '-1',
+      '%20',
+      '%2F',
+      '..%2F..',
+      'x'.repeat(200),
+      `evt_${'0'.repeat(40)}`,
+      'key_00000000-0000-0000-0000-000000000000',
+      '%F0%9F%98%80',
+    ];
     for (const operation of operations.filter((candidate) => candidate.pathParams.length > 0)) {
       for (const segment of segments) {
         const body = operation.bodySchema === null ? undefined : sample(operation);
-        const { status } = await api.call(operation.method, operation.path.replaceAll(/\{\w+\}/g, segment), { ...(body === undefined ? {} : { body }) });
+        const { status } = await api.call(operation.method, operation.path.replaceAll(/\{\w+\}/g, segment), { body });
         if (status >= 500) failures.push(`${operation.method} ${operation.path} with ${segment}: ${status}`);
       }
     }

@@ -48,22 +48,39 @@ describe('S1 a request without the right to, or whose body cannot be read, chang
     for (const scope of ['ingest', 'authorize', 'read']) weak[scope] = await api.makeKey({ scopes: [scope] });
     const before = await dumpRowVersions(api.database.url);
     for (const operation of guarded()) {
-      const answers = await Promise.all(Object.values(weak).map(async (key) => await api.call(operation.method, fillPath(operation.path, params), { key, headers: { 'content-type': 'application/xml' }, ...(operation.method === 'GET' ? {} : { body: '<a/>' }) })));
+      const answers = await Promise.all(
+        Object.values(weak).map(
+          async (key) =>
+            await api.call(operation.method, fillPath(operation.path, params), {
+              key,
+              headers: { 'content-type': 'application/xml' },
+              ...(operation.method === 'GET' ? {} : { body: '<a/>' }),
+            }),
+        ),
+      );
       // At most one of the three scopes opens a route, and that one is stopped by the body it cannot read.
-      expect([operation.method, operation.path, answers.filter((answer) => answer.status !== 403).length <= 1]).toEqual([operation.method, operation.path, true]);
+      expect([operation.method, operation.path, answers.filter((answer) => answer.status !== 403).length <= 1]).toEqual([
+        operation.method,
+        operation.path,
+        true,
+      ]);
     }
     expect(await dumpRowVersions(api.database.url)).toEqual(before);
   }, 120_000);
 
-  it.each(UNPARSEABLE)('stores nothing of a body that is unreadable: %s', async (what, body, type) => {
-    const before = await dumpRowVersions(api.database.url);
-    // Where each item is judged, an object with a prototype key is a readable item: it becomes a dead letter, not an unreadable body.
-    const writing = operations.filter((operation) => operation.bodySchema !== null && !(what === 'prototype key' && operation.successStatuses.includes(202)));
-    expect(writing.length).toBeGreaterThan(2);
-    for (const operation of writing) {
-      const answer = await api.call(operation.method, fillPath(operation.path, params), { body, headers: { 'content-type': type } });
-      expect([operation.method, operation.path, [400, 413, 415].includes(answer.status)]).toEqual([operation.method, operation.path, true]);
-    }
-    expect(await dumpRowVersions(api.database.url)).toEqual(before);
-  }, 120_000);
+  it.each(UNPARSEABLE)(
+    'stores nothing of a body that is unreadable: %s',
+    async (what, body, type) => {
+      const before = await dumpRowVersions(api.database.url);
+      // Where each item is judged, an object with a prototype key is a readable item: it becomes a dead letter, not an unreadable body.
+      const writing = operations.filter((operation) => operation.bodySchema !== null && !(what === 'prototype key' && operation.successStatuses.includes(202)));
+      expect(writing.length).toBeGreaterThan(2);
+      for (const operation of writing) {
+        const answer = await api.call(operation.method, fillPath(operation.path, params), { body, headers: { 'content-type': type } });
+        expect([operation.method, operation.path, [400, 413, 415].includes(answer.status)]).toEqual([operation.method, operation.path, true]);
+      }
+      expect(await dumpRowVersions(api.database.url)).toEqual(before);
+    },
+    120_000,
+  );
 });

@@ -19,7 +19,10 @@ describe('what machines ask the API', () => {
   it('is not ready, and says which check failed, while a part is not', async () => {
     const failing = await startTestApi({ health: { ledger: async () => ({ ok: false, note: 'drift' }) } });
     const answer = await failing.call('GET', '/health/ready', { key: null });
-    expect(answer).toMatchObject({ status: 503, body: { status: 'unavailable', checks: { ledger: { ok: false, note: 'drift' }, database: { ok: true, note: expect.stringContaining('immutability') } } } });
+    expect(answer).toMatchObject({
+      status: 503,
+      body: { status: 'unavailable', checks: { ledger: { ok: false, note: 'drift' }, database: { ok: true, note: expect.stringContaining('immutability') } } },
+    });
     expect(answer.headers.get('retry-after')).toBe('1');
     expect((await failing.call('GET', '/health/live', { key: null })).status).toBe(200);
     await failing.close();
@@ -30,17 +33,21 @@ describe('what machines ask the API', () => {
     expect(page.status).toBe(200);
     expect(page.headers.get('content-security-policy')).toContain("script-src 'self'");
     expect(page.body).not.toMatch(/https?:/);
-    for (const [, path] of (page.body as string).matchAll(/(?:src|href)="([^"]+)"/g)) expect([path, (await api.call('GET', path ?? '', { key: null })).status]).toEqual([path, 200]);
+    for (const [, path] of (page.body as string).matchAll(/(?:src|href)="([^"]+)"/g))
+      expect([path, (await api.call('GET', path ?? '', { key: null })).status]).toEqual([path, 200]);
     expect((await api.call('GET', '/docs/package.json', { key: null })).status).toBe(404);
   });
 
   it('describes every route it serves under /v1, with a schema for each answer', async () => {
     const { body } = await api.call('GET', '/openapi.json', { key: null });
-    const undescribed = Object.entries(body.paths as Record<string, Record<string, { responses: Record<string, { content?: object }> }>>).flatMap(([path, methods]) =>
-      Object.entries(methods).flatMap(([method, operation]) => {
-        const described = Object.entries(operation.responses).some(([status, response]) => status.startsWith('2') && (status === '204' || response.content !== undefined));
-        return described ? [] : [`${method} ${path}`];
-      }),
+    const undescribed = Object.entries(body.paths as Record<string, Record<string, { responses: Record<string, { content?: object }> }>>).flatMap(
+      ([path, methods]) =>
+        Object.entries(methods).flatMap(([method, operation]) => {
+          const described = Object.entries(operation.responses).some(
+            ([status, response]) => status.startsWith('2') && (status === '204' || response.content !== undefined),
+          );
+          return described ? [] : [`${method} ${path}`];
+        }),
     );
     expect(undescribed).toEqual([]);
     expect(JSON.stringify(body)).not.toContain('_zod');

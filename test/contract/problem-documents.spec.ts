@@ -66,7 +66,13 @@ describe('problem documents', () => {
   const isProblem = (answer: ApiAnswer, status: number, code: string): void => {
     expect([answer.status, answer.body.code]).toEqual([status, code]);
     expect(answer.headers.get('content-type')).toBe('application/problem+json; charset=utf-8');
-    expect(answer.body).toMatchObject({ type: `urn:tollgate:problem:${code}`, title: expect.any(String), status, detail: expect.any(String), request_id: answer.headers.get('x-request-id') });
+    expect(answer.body).toMatchObject({
+      type: `urn:tollgate:problem:${code}`,
+      title: expect.any(String),
+      status,
+      detail: expect.any(String),
+      request_id: answer.headers.get('x-request-id'),
+    });
   };
 
   const limit = 8 * 1024 * 1024;
@@ -107,7 +113,10 @@ describe('problem documents', () => {
   });
 
   it('takes NDJSON as text for its route to read', async () => {
-    expect(await api.call('POST', '/probe/ingest', { body: '{}\n{}', headers: { 'content-type': 'application/x-ndjson' } })).toMatchObject({ status: 201, body: { kind: 'string' } });
+    expect(await api.call('POST', '/probe/ingest', { body: '{}\n{}', headers: { 'content-type': 'application/x-ndjson' } })).toMatchObject({
+      status: 201,
+      body: { kind: 'string' },
+    });
   });
 
   it.each([
@@ -158,7 +167,12 @@ describe('problem documents', () => {
   it('sets the security headers and a request id on answers and on problems', async () => {
     for (const path of ['/health/live', '/nowhere', '/v1/tenants/%FF']) {
       const { headers } = await api.call('GET', path);
-      expect([headers.get('x-content-type-options'), headers.get('x-frame-options'), headers.has('content-security-policy'), headers.has('x-request-id')]).toEqual(['nosniff', 'DENY', true, true]);
+      expect([
+        headers.get('x-content-type-options'),
+        headers.get('x-frame-options'),
+        headers.has('content-security-policy'),
+        headers.has('x-request-id'),
+      ]).toEqual(['nosniff', 'DENY', true, true]);
     }
   });
 
@@ -172,7 +186,11 @@ describe('problem documents', () => {
     const answer = await new Promise<string>((resolve, reject) => {
       const socket = connect(Number(port), '127.0.0.1', () => socket.write('GARBAGE\r\n\r\n'));
       let received = '';
-      socket.setEncoding('utf8').on('data', (chunk: string) => (received += chunk)).on('end', () => resolve(received)).on('error', reject);
+      socket
+        .setEncoding('utf8')
+        .on('data', (chunk: string) => (received += chunk))
+        .on('end', () => resolve(received))
+        .on('error', reject);
     });
     expect(answer).toContain('HTTP/1.1 400');
     expect(answer).toContain('"code":"request.malformed"');

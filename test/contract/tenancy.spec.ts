@@ -33,10 +33,18 @@ describe('tenants, plans and service keys over HTTP', () => {
     });
 
     it('changes only the fields it names and clears those that are null', async () => {
-      await api.call('PUT', '/v1/tenants/kept', { body: { name: 'Kept Ltd', status: 'suspended', credit_limit_usd: '12.5', owner: { email: 'a@example.com' } } });
+      await api.call('PUT', '/v1/tenants/kept', {
+        body: { name: 'Kept Ltd', status: 'suspended', credit_limit_usd: '12.5', owner: { email: 'a@example.com' } },
+      });
       const changed = await api.call('PUT', '/v1/tenants/kept', { body: { name: null, timezone: 'Europe/Berlin' } });
       expect(changed.status).toBe(200);
-      expect(changed.body).toMatchObject({ name: null, status: 'suspended', credit_limit_usd: '12.500000000', timezone: 'Europe/Berlin', owner: { email: 'a@example.com', channel_ids: [] } });
+      expect(changed.body).toMatchObject({
+        name: null,
+        status: 'suspended',
+        credit_limit_usd: '12.500000000',
+        timezone: 'Europe/Berlin',
+        owner: { email: 'a@example.com', channel_ids: [] },
+      });
     });
 
     it.each([
@@ -154,7 +162,13 @@ describe('tenants, plans and service keys over HTTP', () => {
     await api.call('PUT', '/v1/tenants/audited', { key, body: { name: 'two' } });
     const audit = await api.call('GET', '/v1/audit?tenant_id=audited&entity=tenant');
     expect(audit.body.data).toHaveLength(2);
-    expect(audit.body.data[0]).toMatchObject({ action: 'tenant.updated', entity_id: 'audited', before: { name: 'one' }, after: { name: 'two' }, request_id: 'change-2' });
+    expect(audit.body.data[0]).toMatchObject({
+      action: 'tenant.updated',
+      entity_id: 'audited',
+      before: { name: 'one' },
+      after: { name: 'two' },
+      request_id: 'change-2',
+    });
     expect(audit.body.data[0].actor).toMatch(/^key:key_/);
     expect(audit.body.data[1]).toMatchObject({ action: 'tenant.created', actor: 'admin', before: null });
     const first = await api.call('GET', '/v1/audit?tenant_id=audited&limit=1');

@@ -45,7 +45,9 @@ describe("S4 with another tenant's key, an object looks exactly like one that do
 
   it('knows an object for every path parameter there is', () => {
     expect(Object.values(ids).map((pair) => typeof pair.existing)).toEqual(Object.values(ids).map(() => 'string'));
-    const unknown = operations.flatMap((operation) => operation.pathParams.filter((name) => pairOf(operation, name) === undefined).map((name) => `${operation.path}: ${name}`));
+    const unknown = operations.flatMap((operation) =>
+      operation.pathParams.filter((name) => pairOf(operation, name) === undefined).map((name) => `${operation.path}: ${name}`),
+    );
     expect(unknown).toEqual([]);
   });
 
@@ -56,7 +58,10 @@ describe("S4 with another tenant's key, an object looks exactly like one that do
         const foreign = await call(operation, 'existing', key);
         const missing = await call(operation, 'missing', key);
         const same = visible(operation, 'existing', foreign) === visible(operation, 'missing', missing);
-        if (!same || foreign.status < 400) told.push(`${scope}: ${operation.method} ${operation.path}: ${visible(operation, 'existing', foreign)} against ${visible(operation, 'missing', missing)}`);
+        if (!same || foreign.status < 400)
+          told.push(
+            `${scope}: ${operation.method} ${operation.path}: ${visible(operation, 'existing', foreign)} against ${visible(operation, 'missing', missing)}`,
+          );
       }
     }
     expect(told).toEqual([]);
@@ -80,6 +85,9 @@ async function makeObjects(api: TestApi): Promise<Ids> {
   await api.call('PUT', '/v1/plans/gold', { body: { name: 'Gold' } });
   const key = await api.call('POST', '/v1/service-keys', { body: { name: "the owner's", scopes: ['read'], tenant_id: 'owner' } });
   await api.call('PUT', '/v1/sources/proxy-1', { body: { gateway: 'litellm' } });
+  await api.call('PUT', '/v1/price-overrides/own-price', { body: { provider: 'hosted_vllm', model: 'acme', prices: { input_tokens: '0.000001' } } });
+  await api.call('PUT', '/v1/rate-cards/std', { body: { markup_percent: '15' } });
+  await api.call('PUT', '/v1/model-aliases/smart', { body: { provider: 'openai', model: 'gpt-4o' } });
   const lot = await api.call('POST', '/v1/tenants/owner/credits', { body: { amount_usd: '5', kind: 'paid' }, headers: { 'idempotency-key': 'grant' } });
   const ingest = await api.makeKey({ scopes: ['ingest'], tenant_id: 'owner' });
   const sent = [
@@ -94,6 +102,9 @@ async function makeObjects(api: TestApi): Promise<Ids> {
     plan_id: { existing: 'gold', missing: 'no-plan' },
     key_id: { existing: key.body.key_id, missing: `key_${MISSING_UUID}` },
     source_id: { existing: 'proxy-1', missing: 'no-proxy' },
+    override_id: { existing: 'own-price', missing: 'no-price' },
+    rate_card_id: { existing: 'std', missing: 'no-card' },
+    alias: { existing: 'smart', missing: 'no-alias' },
     lot_id: { existing: lot.body.lot_id, missing: `lot_${MISSING_UUID}` },
     '/v1/events/{id}: id': { existing: event.body.data[0].id, missing: `evt_${MISSING_UUID}` },
     '/v1/dead-letters/{id}/replay: id': { existing: deadLetter.body.data[0].id, missing: `dl_${MISSING_UUID}` },

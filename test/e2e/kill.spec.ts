@@ -4,14 +4,14 @@ import pg from 'pg';
 import { EmbeddedPostgres } from '#libs/platform/postgres/embedded/embedded-postgres.js';
 import { isAlive } from '#libs/platform/postgres/embedded/process-table.js';
 import { eventually } from '../support/eventually.js';
-import { faultsOf, readBooks, startLoad, type Books, type Load } from '../support/load.js';
+import { faultsOf, readBooks, startLoad, stopAllLoads, type Books, type Load } from '../support/load.js';
 import { cleanUpPrograms, embeddedPostgresOf, killPostgres, makeDataDir, startStandalone } from '../support/standalone.js';
 
 const ROUNDS = 3;
 const SENDERS = 8;
 /** Enough acknowledged since the last kill that batches are being stored and posted at the moment of the next. */
 const EVENTS_BETWEEN_KILLS = 400;
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 300_000;
 
 async function acknowledgedMore(load: Load, from = load.acknowledged.size): Promise<void> {
   await eventually('more events are acknowledged', () => load.acknowledged.size >= from + EVENTS_BETWEEN_KILLS, 60_000);
@@ -23,7 +23,7 @@ async function lossesOfOneKill(load: Load, postgres: { postmaster: () => number 
   const killed = postgres.postmaster();
   if (killed === null) throw new Error('PostgreSQL is not running');
   killPostgres(killed);
-  await eventually('another postmaster', () => ![null, killed].includes(postgres.postmaster()), 30_000);
+  await eventually('another postmaster', () => ![null, killed].includes(postgres.postmaster()), 90_000);
   let books: Books | null = null;
   let known = new Set<string>();
   await eventually('the books can be read', async () => {
@@ -40,8 +40,9 @@ async function everythingPosted(url: () => string): Promise<void> {
 
 describe('E1 an acknowledged event is posted exactly once', () => {
   afterEach(async () => {
+    await stopAllLoads();
     await cleanUpPrograms();
-  });
+  }, TIMEOUT_MS);
 
   it(
     'after kill -9 of the server under load',
@@ -84,8 +85,9 @@ describe('E1 an acknowledged event is posted exactly once', () => {
 
 describe('the kill test itself', () => {
   afterEach(async () => {
+    await stopAllLoads();
     await cleanUpPrograms();
-  });
+  }, TIMEOUT_MS);
 
   it(
     'finds losses within five kills when commits do not wait for the disk',

@@ -6,7 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { isAlive } from '#libs/platform/postgres/embedded/process-table.js';
 import { openTestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
-import { faultsOf, readBooks, startLoad } from '../support/load.js';
+import { faultsOf, readBooks, startLoad, stopAllLoads } from '../support/load.js';
 import { cleanUpPrograms, embeddedPostgresOf, makeDataDir, runStandalone, startStandalone } from '../support/standalone.js';
 
 const TIMEOUT_MS = 120_000;
@@ -16,6 +16,7 @@ const NOBODY = { uid: 65_534, gid: 65_534 };
 
 describe('npm start', () => {
   afterEach(async () => {
+    await stopAllLoads();
     await cleanUpPrograms();
   }, TIMEOUT_MS);
 

@@ -4,11 +4,10 @@
  * The provider is the one thing of ours, because only then its usage is known; every amount below is worked out by hand from it.
  */
 import { formatUsd, parseUsd } from '#libs/kernel/index.js';
-import { openTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
 import { describeWithLiteLlm, startLiteLlmProxy, type LiteLlmProxy } from '../support/litellm-proxy.js';
 import { cleanUpPrograms, startStandalone, type Program } from '../support/standalone.js';
-import { scripted, startUpstream, type Upstream, type UpstreamScript } from '../support/upstream.js';
+import { LAST_WORD_BEFORE_STALL, scripted, startUpstream, type Upstream, type UpstreamScript } from '../support/upstream.js';
 
 /** How each tenant names itself: in the body's metadata, and in a header that the proxy turns into a tag. */
 const ACME = { metadata: { tenant_id: 'acme', user_id: 'u_1', feature: 'chat' } };
@@ -20,14 +19,13 @@ function chat(model: string, script: UpstreamScript, extra: object = {}): object
 }
 
 describeWithLiteLlm('a real LiteLLM proxy', () => {
-  let database: TestDatabase;
   let upstream: Upstream;
   let tollgate: Program;
   let proxy: LiteLlmProxy;
 
   beforeAll(async () => {
-    database = await openTestDatabase();
-    [upstream, tollgate] = await Promise.all([startUpstream(), startStandalone({ environment: { DATABASE_URL: database.url } })]);
+    upstream = await startUpstream();
+    tollgate = await startStandalone();
     const key = await tollgate.call('POST', '/v1/service-keys', { name: 'litellm', scopes: ['ingest'] });
     proxy = await startLiteLlmProxy({ webhookUrl: `${tollgate.url}/v1/webhooks/litellm`, ingestKey: key.body.key as string, upstreamUrl: upstream.url });
     for (const tenant of ['acme', 'globex']) {
@@ -40,7 +38,6 @@ describeWithLiteLlm('a real LiteLLM proxy', () => {
     await proxy?.close();
     await cleanUpPrograms();
     await upstream?.close();
-    await database?.close();
   }, 60_000);
 
   async function answered(path: string, body: object, headers: Record<string, string> = {}): Promise<void> {
@@ -185,6 +182,3 @@ describeWithLiteLlm('a real LiteLLM proxy', () => {
     expect(found.body.data).toEqual([expect.objectContaining({ event_id: `litellm:${id}`, tenant_id: 'initech', source: 'litellm', cost_usd: '0.000125000' })]);
   }, 60_000);
 });
-
-/** The upstream's streams hold ten words; this one is the last that a stalling stream sends. */
-const LAST_WORD_BEFORE_STALL = 'year';

@@ -1,7 +1,7 @@
 /** PostgreSQL gone: 503 with Retry-After, nothing acknowledged, recovery without a restart. A proxy plays the outage. */
 import { openTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
-import { faultsOf, readBooks, startLoad } from '../support/load.js';
+import { faultsOf, readBooks, startLoad, stopAllLoads } from '../support/load.js';
 import { cleanUpPrograms, startStandalone, type Program } from '../support/standalone.js';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
@@ -21,6 +21,7 @@ describe('while PostgreSQL is away', () => {
     program = await startStandalone({ environment: { DATABASE_URL: target.href, LOG_LEVEL: 'silent' } });
   }, TIMEOUT_MS);
   afterEach(async () => {
+    await stopAllLoads();
     await cleanUpPrograms();
     await proxy.close();
     await test.close();

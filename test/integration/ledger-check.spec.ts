@@ -14,7 +14,12 @@ describe('F37 a row that an operator edited behind the program is reported', () 
     database = await openTestDatabase();
     ledger = ledgerOn(database.db, new FixedClock());
     lotAccount = `lot:${(await ledger.grant({ tenantId: TENANT, amountNano: 100n })).lot.lotId}`;
-    await ledger.post({ tenantId: TENANT, occurredAt: new Date('2026-11-22T11:00:00Z'), items: [{ eventId: 'e', provider: 'openai', costNano: 3n, chargeNano: 130n }], idemKey: 'b' });
+    await ledger.post({
+      tenantId: TENANT,
+      occurredAt: new Date('2026-11-22T11:00:00Z'),
+      items: [{ eventId: 'e', provider: 'openai', costNano: 3n, chargeNano: 130n }],
+      idemKey: 'b',
+    });
     await ledger.grant({ tenantId: 'bystander', amountNano: 1n });
   });
   afterEach(async () => {
@@ -30,7 +35,8 @@ describe('F37 a row that an operator edited behind the program is reported', () 
     });
   }
 
-  const drift = async () => (await ledger.reader.check()).drift.map(({ tenantId, account, field, expected, found }) => [tenantId, account, field, expected, found]);
+  const drift = async () =>
+    (await ledger.reader.check()).drift.map(({ tenantId, account, field, expected, found }) => [tenantId, account, field, expected, found]);
 
   it('nothing, where nobody did', async () => {
     expect(await ledger.reader.check()).toEqual({ accounts: 9, drift: [] });
@@ -46,7 +52,9 @@ describe('F37 a row that an operator edited behind the program is reported', () 
   });
 
   it('an account balance', async () => {
-    await tamper(`UPDATE ledger.account_balance SET credits = credits + 5 FROM ledger.account a WHERE a.account_id = account_balance.account_id AND code = 'revenue:usage'`);
+    await tamper(
+      `UPDATE ledger.account_balance SET credits = credits + 5 FROM ledger.account a WHERE a.account_id = account_balance.account_id AND code = 'revenue:usage'`,
+    );
     expect(await drift()).toEqual([[TENANT, 'revenue:usage', 'credits', 100n, 105n]]);
   });
 

@@ -30,7 +30,12 @@ describe('L4 expiry', () => {
     await bookFrom(database.db, tenantId, EXPIRES);
   }
 
-  const spend = (tenantId: string, name: string, chargeNano: bigint) => ({ tenantId, occurredAt: GRANTED, items: [{ eventId: name, provider: 'openai', costNano: 0n, chargeNano }], idemKey: name });
+  const spend = (tenantId: string, name: string, chargeNano: bigint) => ({
+    tenantId,
+    occurredAt: GRANTED,
+    items: [{ eventId: name, provider: 'openai', costNano: 0n, chargeNano }],
+    idemKey: name,
+  });
 
   it('is burnt until the instant it expires, and from then on not, swept or not', async () => {
     const lotId = await grantedUntil('edge', 'paid');
@@ -67,7 +72,17 @@ describe('L4 expiry', () => {
     const [posted] = await ledger.post(spend('again', 'e', 30n));
     await monthPasses('again');
     await ledger.expireLots.execute();
-    await ledger.reverse({ tenantId: 'again', eventId: 'e', transactionId: posted!.transactionId!, from: 0n, to: 30n, provider: 'openai', costNano: 0n, occurredAt: GRANTED, idemKey: 'r' });
+    await ledger.reverse({
+      tenantId: 'again',
+      eventId: 'e',
+      transactionId: posted!.transactionId!,
+      from: 0n,
+      to: 30n,
+      provider: 'openai',
+      costNano: 0n,
+      occurredAt: GRANTED,
+      idemKey: 'r',
+    });
     expect((await figuresOf(database.db, 'again')).lots[lotId]).toBe(30n);
     expect(await ledger.expireLots.execute()).toEqual({ closed: 1 });
     expect((await figuresOf(database.db, 'again')).accounts).toEqual({ 'clearing:manual': -100n, 'revenue:breakage': 100n });
@@ -77,7 +92,17 @@ describe('L4 expiry', () => {
     const lotId = await grantedUntil('voided', 'paid');
     const [posted] = await ledger.post(spend('voided', 'e', 30n));
     receiptOf(await ledger.voidCredit.execute({ lotId, tenantId: 'voided', reason: null, by: BY_TEST, idempotency: null }));
-    await ledger.reverse({ tenantId: 'voided', eventId: 'e', transactionId: posted!.transactionId!, from: 0n, to: 30n, provider: 'openai', costNano: 0n, occurredAt: GRANTED, idemKey: 'r' });
+    await ledger.reverse({
+      tenantId: 'voided',
+      eventId: 'e',
+      transactionId: posted!.transactionId!,
+      from: 0n,
+      to: 30n,
+      provider: 'openai',
+      costNano: 0n,
+      occurredAt: GRANTED,
+      idemKey: 'r',
+    });
     expect(await ledger.expireLots.execute()).toEqual({ closed: 1 });
     expect((await figuresOf(database.db, 'voided')).accounts).toEqual({});
   });
@@ -91,6 +116,12 @@ describe('L4 expiry', () => {
     clock.set(EXPIRES);
     expect(await ledger.expireLots.execute()).toEqual({ closed: 205 });
     expect((await ledger.reader.check()).drift).toEqual([]);
+  });
+
+  it('a lot that was just granted counts, also where the clock of the machine that reads is behind', async () => {
+    await grantedUntil('behind', 'paid');
+    clock.set('2020-01-01T00:00:00.000Z');
+    expect(await ledger.readBalance.execute({ tenantId: 'behind', creditLimitNano: 0n })).toMatchObject({ availableNano: 100n, asOf: GRANTED });
   });
 
   it('is decided by the booking time: a clock that runs ahead expires nothing', async () => {

@@ -71,7 +71,9 @@ describe('L1 L4 the tables refuse what the ledger never does', () => {
     ['a transfer above 9,000,000 USD', 'SELECT transaction_id, 9, debit_account, credit_account, 9000000000000001 FROM ledger.transfer LIMIT 1'],
     ['a transfer from an account to itself', 'SELECT transaction_id, 9, debit_account, debit_account, 1 FROM ledger.transfer LIMIT 1'],
   ])('%s', async (_case, row) => {
-    await expect(database.db.execute(`INSERT INTO ledger.transfer (transaction_id, line_no, debit_account, credit_account, amount) ${row}`)).rejects.toMatchObject({ code: '23514' });
+    await expect(
+      database.db.execute(`INSERT INTO ledger.transfer (transaction_id, line_no, debit_account, credit_account, amount) ${row}`),
+    ).rejects.toMatchObject({ code: '23514' });
   });
 
   it.each([

@@ -27,14 +27,28 @@ describe('L5 a reversal restores every account exactly', () => {
     await ledger.grant({ tenantId, amountNano: 50n, kind: 'promo', priority: 10 });
     await ledger.grant({ tenantId, amountNano: 30n, kind: 'paid', priority: 20 });
     const before = await figuresOf(database.db, tenantId);
-    const items = Array.from({ length: 20 }, (_, index) => ({ eventId: `e${index}`, provider: index % 2 === 0 ? 'openai' : 'anthropic', costNano: BigInt(index), chargeNano: 7n }));
+    const items = Array.from({ length: 20 }, (_, index) => ({
+      eventId: `e${index}`,
+      provider: index % 2 === 0 ? 'openai' : 'anthropic',
+      costNano: BigInt(index),
+      chargeNano: 7n,
+    }));
     const [posted] = await ledger.post({ tenantId, occurredAt: OCCURRED, items: items.filter((_, index) => index !== without), idemKey: 'batch' });
     return { tenantId, before, items, posted: posted! };
   }
 
   function reversalOf(posted: SpendPosted, item: { eventId: string; provider: string; costNano: bigint }): SpendReversal {
     const interval = posted.intervals.get(item.eventId)!;
-    return { ...interval, tenantId: posted.tenantId, eventId: item.eventId, transactionId: posted.transactionId!, provider: item.provider, costNano: item.costNano, occurredAt: OCCURRED, idemKey: `reverse:${item.eventId}` };
+    return {
+      ...interval,
+      tenantId: posted.tenantId,
+      eventId: item.eventId,
+      transactionId: posted.transactionId!,
+      provider: item.provider,
+      costNano: item.costNano,
+      occurredAt: OCCURRED,
+      idemKey: `reverse:${item.eventId}`,
+    };
   }
 
   it('one random event out of a batch across two lots and the receivable gives back its own slices and cost, and nothing else', async () => {
@@ -107,7 +121,12 @@ describe('L5 a reversal restores every account exactly', () => {
   });
 
   it('an event that moved nothing is reversed without a transaction', async () => {
-    const [posted] = await ledger.post({ tenantId: 'l5-free', occurredAt: OCCURRED, items: [{ eventId: 'free', provider: 'openai', costNano: 0n, chargeNano: 0n }], idemKey: 'batch' });
+    const [posted] = await ledger.post({
+      tenantId: 'l5-free',
+      occurredAt: OCCURRED,
+      items: [{ eventId: 'free', provider: 'openai', costNano: 0n, chargeNano: 0n }],
+      idemKey: 'batch',
+    });
     expect(posted).toMatchObject({ transactionId: null, tenantSeq: null, balance: { seq: 0n, lotsNano: 0n, receivableNano: 0n } });
     const [reversed] = await ledger.reverse({
       tenantId: 'l5-free',

@@ -22,7 +22,10 @@ afterAll(async () => {
 
 /** The body with the canary wherever a prompt, an answer or a parameter stands. */
 function poisoned(body: string): string {
-  return body.replaceAll('Summarise the attached contract.', CANARY).replaceAll('The contract renews annually...', CANARY).replaceAll('"temperature":', `"stop":"${CANARY}","temperature":`);
+  return body
+    .replaceAll('Summarise the attached contract.', CANARY)
+    .replaceAll('The contract renews annually...', CANARY)
+    .replaceAll('"temperature":', `"stop":"${CANARY}","temperature":`);
 }
 
 test('each of the samples is booked once and the totals are the ones worked out by hand', async () => {
@@ -44,12 +47,18 @@ test('each of the samples is booked once and the totals are the ones worked out 
     const nano = rows.filter((row) => row.tenant_id === tenantId).reduce((all, row) => all + BigInt(row.cost_usd.replace('.', '')), 0n);
     expect({ tenantId, nano }).toEqual({ tenantId, nano: BigInt(total.cost_usd.replace('.', '')) });
   }
-  const events = (await api.call('GET', '/v1/events?limit=50')).body.data as { event_id: string; cost_usd: string | null; tenant_id: string; usage_quality: string; status: string }[];
+  const events = (await api.call('GET', '/v1/events?limit=50')).body.data as {
+    event_id: string;
+    cost_usd: string | null;
+    tenant_id: string;
+    usage_quality: string;
+    status: string;
+  }[];
   expect(events).toHaveLength(LITELLM_SAMPLES.length);
   for (const name of LITELLM_SAMPLES) {
     const sample = expected.samples[name];
-    const [prefix = ''] = sample.event_id.split('{');
-    const event = events.find((candidate) => candidate.event_id.startsWith(prefix));
+    const [prefix = '', startTime] = sample.event_id.split('{');
+    const event = events.find((candidate) => (startTime === undefined ? candidate.event_id === prefix : candidate.event_id.startsWith(prefix)));
     expect({ name, cost: event?.cost_usd, tenant: event?.tenant_id, quality: event?.usage_quality, status: event?.status }).toEqual({
       name,
       cost: sample.cost_usd,

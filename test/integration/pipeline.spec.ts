@@ -14,7 +14,8 @@ afterAll(async () => {
 const event = (over: Record<string, unknown>) => ({ provider: 'openai', model: 'gpt-4o', usage: { input_tokens: 1_000_000 }, ...over });
 const record = async (events: unknown) => await api.call('POST', '/v1/events?results=all', { body: events });
 const tenant = async (tenantId: string, body: object = {}) => await api.call('PUT', `/v1/tenants/${tenantId}`, { body });
-const grant = async (tenantId: string, amount: string, kind = 'paid') => await api.call('POST', `/v1/tenants/${tenantId}/credits`, { body: { amount_usd: amount, kind } });
+const grant = async (tenantId: string, amount: string, kind = 'paid') =>
+  await api.call('POST', `/v1/tenants/${tenantId}/credits`, { body: { amount_usd: amount, kind } });
 const balance = async (tenantId: string) => (await api.call('GET', `/v1/tenants/${tenantId}/balance`)).body;
 const report = async (tenantId: string) => (await api.call('GET', `/v1/reports/monthly-spend?month=2026-11&tenant_id=${tenantId}`)).body.data;
 const post = async () => await postEverything(api.app);
@@ -23,12 +24,26 @@ describe('a spend event becomes a booking', () => {
   test('the balance goes down by the exact charge, the report and the event say the same', async () => {
     await tenant('p1');
     await grant('p1', '10');
-    const sent = await record(event({ event_id: 'e1', tenant_id: 'p1', feature: 'chat', usage: { input_tokens: 176, cache_read_tokens: 1024, output_tokens: 350 } }));
+    const sent = await record(
+      event({ event_id: 'e1', tenant_id: 'p1', feature: 'chat', usage: { input_tokens: 176, cache_read_tokens: 1024, output_tokens: 350 } }),
+    );
     expect(sent.status).toBe(202);
     expect(sent.body).toMatchObject({ accepted: 1, duplicates: 0, rejected: 0 });
     await post();
     expect((await balance('p1')).posted_usd).toBe('9.994780000');
-    expect(await report('p1')).toMatchObject([{ provider: 'openai', model: 'gpt-4o', environment: 'prod', requests: 1, input_tokens: 176, cache_read_tokens: 1024, output_tokens: 350, cost_usd: '0.005220000', charge_usd: '0.005220000' }]);
+    expect(await report('p1')).toMatchObject([
+      {
+        provider: 'openai',
+        model: 'gpt-4o',
+        environment: 'prod',
+        requests: 1,
+        input_tokens: 176,
+        cache_read_tokens: 1024,
+        output_tokens: 350,
+        cost_usd: '0.005220000',
+        charge_usd: '0.005220000',
+      },
+    ]);
     const { body } = await api.call('GET', `/v1/events/${sent.body.results[0].id}`);
     expect(body).toMatchObject({ state: 'posted', cost_usd: '0.005220000', charge_usd: '0.005220000', usage_quality: 'exact' });
     expect(body.lines.map((line: { component: string; cost_usd: string }) => [line.component, line.cost_usd])).toEqual([
@@ -63,7 +78,9 @@ describe('a spend event becomes a booking', () => {
 describe('E1 E3 exactly once, everything accounted for', () => {
   test('the same batch from 20 connections, shuffled, books every event once', async () => {
     await tenant('p3');
-    const events = Array.from({ length: 60 }, (_, index) => event({ event_id: `x${index}`, tenant_id: 'p3', call_id: `c${index}`, usage: { output_tokens: index + 1 } }));
+    const events = Array.from({ length: 60 }, (_, index) =>
+      event({ event_id: `x${index}`, tenant_id: 'p3', call_id: `c${index}`, usage: { output_tokens: index + 1 } }),
+    );
     const answers = await Promise.all(Array.from({ length: 20 }, (_, seed) => record([...events].sort(() => (seed % 2 === 0 ? 1 : -1)))));
     const sum = (name: string) => answers.reduce((total, answer) => total + answer.body[name], 0);
     expect([sum('accepted'), sum('duplicates'), sum('conflicts'), sum('rejected')]).toEqual([60, 60 * 19, 0, 0]);
@@ -157,7 +174,9 @@ describe('quarantine', () => {
     const sent = await record(event({ event_id: 'q', tenant_id: 'p9', provider: 'own', model: 'own-model', usage: { input_tokens: 10, output_tokens: 5 } }));
     await post();
     expect(await report('p9')).toEqual([]);
-    const put = await api.call('PUT', '/v1/price-overrides/own', { body: { provider: 'own', model: 'own-model', prices: { input_tokens: '0.001', output_tokens: '0.002' }, effective_from: '2026-01-01T00:00:00Z' } });
+    const put = await api.call('PUT', '/v1/price-overrides/own', {
+      body: { provider: 'own', model: 'own-model', prices: { input_tokens: '0.001', output_tokens: '0.002' }, effective_from: '2026-01-01T00:00:00Z' },
+    });
     expect(put.status).toBe(200);
     await requeue();
     await post();

@@ -1,3 +1,4 @@
+import { newUuid } from '#libs/kernel/index.js';
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
 import { AuditLog } from '#libs/platform/audit/audit-log.js';
 import { AuthenticateCaller } from '../../libs/tenancy/application/authenticate-caller.js';
@@ -5,6 +6,7 @@ import { CreateServiceKey } from '../../libs/tenancy/application/create-service-
 import { RecordKeyUse } from '../../libs/tenancy/application/record-key-use.js';
 import { RevokeServiceKey } from '../../libs/tenancy/application/revoke-service-key.js';
 import { TenantDirectory } from '../../libs/tenancy/application/tenant-directory.js';
+import { hashKey, makeSecret } from '../../libs/tenancy/domain/service-key.js';
 import { PostgresServiceKeyRepository } from '../../libs/tenancy/postgres/service-key.repository.js';
 import { PostgresTenantRepository } from '../../libs/tenancy/postgres/tenant.repository.js';
 import { openTestDatabase, type TestDatabase } from '../support/database.js';
@@ -21,7 +23,8 @@ describe('tenancy on PostgreSQL', () => {
   });
   afterAll(async () => await database.close());
 
-  const directory = (newTenantsPerHour = 1_000): TenantDirectory => new TenantDirectory(database.db, new PostgresTenantRepository(), audit, clock, { newTenantsPerHour }, () => monotonic);
+  const directory = (newTenantsPerHour = 1_000): TenantDirectory =>
+    new TenantDirectory(database.db, new PostgresTenantRepository(), audit, clock, { newTenantsPerHour }, () => monotonic);
 
   describe('tenants made from events', () => {
     it('are postpaid, in shadow, marked and audited', async () => {
@@ -34,7 +37,9 @@ describe('tenancy on PostgreSQL', () => {
 
     it('are made once, however many processes see them first', async () => {
       const ids = Array.from({ length: 40 }, (_, index) => `race-${index}`);
-      const answers = await Promise.all(Array.from({ length: 6 }, async (_, process) => await directory().createFromEvents(process % 2 === 0 ? ids : [...ids].reverse())));
+      const answers = await Promise.all(
+        Array.from({ length: 6 }, async (_, process) => await directory().createFromEvents(process % 2 === 0 ? ids : [...ids].reverse())),
+      );
       for (const answer of answers) expect(answer).toEqual(new Set(ids));
       const rows = await database.db.query<{ entries: bigint }>(`SELECT count(*) AS entries FROM platform.audit WHERE entity_id LIKE 'race-%'`);
       expect(rows[0]?.entries).toBe(40n);
@@ -70,7 +75,12 @@ describe('tenancy on PostgreSQL', () => {
     const makeProcess = () => {
       const keyUse = new RecordKeyUse(database.db, keys);
       const authenticate = new AuthenticateCaller(database.db, keys, keyUse, clock, 'the-provisioned-admin-key', () => monotonic);
-      return { keyUse, authenticate, create: new CreateServiceKey(database.db, keys, authenticate, audit, clock, { keyEnvironment: 'test' }), revoke: new RevokeServiceKey(database.db, keys, authenticate, audit, clock) };
+      return {
+        keyUse,
+        authenticate,
+        create: new CreateServiceKey(database.db, keys, authenticate, audit, clock, { keyEnvironment: 'test' }),
+        revoke: new RevokeServiceKey(database.db, keys, authenticate, audit, clock),
+      };
     };
     const newKey = { name: 'k', scopes: ['read', 'read'] as const, tenantId: null, sourceId: null, expiresAt: null };
 
@@ -78,11 +88,26 @@ describe('tenancy on PostgreSQL', () => {
       const [here, there] = [makeProcess(), makeProcess()];
       const { key, rawKey } = await here.create.execute({ key: newKey, context: CONTEXT });
       expect(key.scopes).toEqual(['read']);
-      expect(await there.authenticate.execute(rawKey)).toMatchObject({ keyId: `key_${key.keyId}`, actor: `key:key_${key.keyId}`, tenantId: null, sourceId: null });
+      expect(await there.authenticate.execute(rawKey)).toMatchObject({
+        keyId: `key_${key.keyId}`,
+        actor: `key:key_${key.keyId}`,
+        tenantId: null,
+        sourceId: null,
+      });
       await here.revoke.execute({ keyId: key.keyId, onlyTenantId: null, context: CONTEXT });
       expect(await here.authenticate.execute(rawKey)).toBeNull();
       monotonic += 1_001;
       expect(await there.authenticate.execute(rawKey)).toBeNull();
+    });
+
+    it('are known by their whole text: the right public id with another secret is nobody', async () => {
+      const { authenticate, create } = makeProcess();
+      const { key } = await create.execute({ key: newKey, context: CONTEXT });
+      const forged = makeSecret('test');
+      await database.db.transaction(
+        async (tx) => void (await keys.insert(tx, { ...key, keyId: newUuid(clock.now()), publicId: forged.publicId, secretHash: hashKey('another key') })),
+      );
+      expect(await authenticate.execute(forged.rawKey)).toBeNull();
     });
 
     it('know the provisioned admin key by its whole text only', async () => {
@@ -94,7 +119,9 @@ describe('tenancy on PostgreSQL', () => {
     it('note their last use in one write, never moving it back', async () => {
       const { create, authenticate, keyUse } = makeProcess();
       const { key, rawKey } = await create.execute({ key: newKey, context: CONTEXT });
-      const lastUse = async () => (await database.db.query<{ last_used_at: Date | null }>('SELECT last_used_at FROM tenancy.service_key WHERE key_id = $1', [key.keyId]))[0]?.last_used_at;
+      const lastUse = async () =>
+        (await database.db.query<{ last_used_at: Date | null }>('SELECT last_used_at FROM tenancy.service_key WHERE key_id = $1', [key.keyId]))[0]
+          ?.last_used_at;
       await authenticate.execute(rawKey);
       expect(await lastUse()).toBeNull();
       await keyUse.execute();

@@ -42,7 +42,9 @@ async function expectSame(model: OracleLedger, real: Real): Promise<void> {
     `SELECT code, credits - debits AS net FROM ledger.account JOIN ledger.account_balance USING (account_id) WHERE tenant_id = $1 AND credits <> debits`,
     [real.tenantId],
   );
-  const lots = await db.query<{ lot_id: string; remaining_nano: bigint }>('SELECT lot_id, remaining_nano FROM ledger.lot WHERE tenant_id = $1', [real.tenantId]);
+  const lots = await db.query<{ lot_id: string; remaining_nano: bigint }>('SELECT lot_id, remaining_nano FROM ledger.lot WHERE tenant_id = $1', [
+    real.tenantId,
+  ]);
   const [balance] = await db.query<{ seq: bigint; lots_nano: bigint; receivable_nano: bigint }>(
     'SELECT seq, lots_nano, receivable_nano FROM ledger.tenant_balance WHERE tenant_id = $1',
     [real.tenantId],
@@ -53,7 +55,11 @@ async function expectSame(model: OracleLedger, real: Real): Promise<void> {
   expect(accounts.reduce((sum, row) => sum + row.net, 0n)).toBe(0n);
 }
 
-function command(name: string, run: (model: OracleLedger, real: Real) => Promise<void>, check: (model: Readonly<OracleLedger>) => boolean = () => true): Command {
+function command(
+  name: string,
+  run: (model: OracleLedger, real: Real) => Promise<void>,
+  check: (model: Readonly<OracleLedger>) => boolean = () => true,
+): Command {
   return {
     check,
     run: async (model, real) => {
@@ -64,6 +70,7 @@ function command(name: string, run: (model: OracleLedger, real: Real) => Promise
   };
 }
 
+// Grants and charges of one size: lots stand side by side for a while, run out, and debts are small enough to be collected whole.
 const amount = fc.bigInt({ min: 1n, max: 60n });
 
 const grant = fc
@@ -89,7 +96,9 @@ const grant = fc
         priority: input.priority,
         expiresAt: expires === null ? null : new Date(expires),
         collectReceivable: input.collect,
-        idempotency: input.keyed ? { key, fingerprint: digest128(String(input.amount)), present: (receipt) => (answer = `${key} made ${receipt.lot.lotId}`) } : null,
+        idempotency: input.keyed
+          ? { key, fingerprint: digest128(String(input.amount)), present: (receipt) => (answer = `${key} made ${receipt.lot.lotId}`) }
+          : null,
       });
       if (input.keyed) real.keys.push({ key, amount: input.amount, answer });
       model.grant({ id: lot.lotId, kind: input.kind, amount: input.amount, priority: input.priority, expires }, input.collect);
@@ -97,9 +106,9 @@ const grant = fc
   );
 
 const post = fc
-  .array(fc.record({ charge: fc.bigInt({ min: 0n, max: 40n }), cost: fc.bigInt({ min: 0n, max: 30n }), provider: fc.constantFrom('openai', 'anthropic') }), {
+  .array(fc.record({ charge: fc.bigInt({ min: 0n, max: 20n }), cost: fc.bigInt({ min: 0n, max: 30n }), provider: fc.constantFrom('openai', 'anthropic') }), {
     minLength: 1,
-    maxLength: 5,
+    maxLength: 4,
   })
   .map((items) =>
     command(`post(${items.map((item) => `${item.charge}/${item.cost}`).join(' ')})`, async (model, real) => {
@@ -113,7 +122,12 @@ const post = fc
       });
       model.post(named);
       for (const [eventId, interval] of posted!.intervals) real.posted.set(eventId, { transactionId: posted!.transactionId, ...interval });
-      expect(posted!.balance).toEqual({ tenantId: real.tenantId, seq: BigInt(model.transactions), lotsNano: model.lotsTotal(), receivableNano: model.receivable() });
+      expect(posted!.balance).toEqual({
+        tenantId: real.tenantId,
+        seq: BigInt(model.transactions),
+        lotsNano: model.lotsTotal(),
+        receivableNano: model.receivable(),
+      });
     }),
   );
 
@@ -216,7 +230,11 @@ describe('the ledger against a naive oracle', () => {
   let run = 0;
 
   it('keeps every account, lot and balance equal to the oracle after each command', async () => {
-    const commands = fc.commands([grant, grant, post, post, post, reverse, reverse, voidLot, adjust, pass, expire, repeat], { maxCommands: 30 });
+    const commands = fc.commands(
+      [grant, grant, grant, grant, post, post, post, post, reverse, reverse, reverse, voidLot, adjust, adjust, pass, expire, repeat],
+      // 'max': by default a sequence is about five commands long, too short for a debt to be made, collected and then reversed.
+      { maxCommands: 40, size: 'max' },
+    );
     await fc.assert(
       fc.asyncProperty(commands, async (list) => {
         run += 1;
@@ -225,7 +243,7 @@ describe('the ledger against a naive oracle', () => {
         await setBookingTime(real, START);
         await fc.asyncModelRun(() => ({ model: new OracleLedger(START), real }), list);
       }),
-      { numRuns: 80 },
+      { numRuns: 60 },
     );
     expect((await ledgerOn(database.db, new FixedClock()).reader.check()).drift).toEqual([]);
   }, 120_000);

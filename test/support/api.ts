@@ -41,7 +41,14 @@ export interface TestApi {
 export const TEST_ADMIN_KEY = 'test-admin-key-of-this-run-only';
 
 export async function startTestApi(
-  options: { clock?: FixedClock; health?: Record<string, () => Promise<HealthReport>>; logger?: Logger; environment?: Record<string, string>; modules?: ApiOptions['modules']; controllers?: ApiOptions['controllers'] } = {},
+  options: {
+    clock?: FixedClock;
+    health?: Record<string, () => Promise<HealthReport>>;
+    logger?: Logger;
+    environment?: Record<string, string>;
+    modules?: ApiOptions['modules'];
+    controllers?: ApiOptions['controllers'];
+  } = {},
 ): Promise<TestApi> {
   const database = await openTestDatabase();
   const clock = options.clock ?? new FixedClock();
@@ -65,7 +72,11 @@ export async function startTestApi(
     const raw = typeof body === 'string' || Buffer.isBuffer(body);
     const response = await fetch(url + path, {
       method,
-      headers: { ...(key === null ? {} : { authorization: `Bearer ${key}` }), ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
       ...(body === undefined ? {} : { body: raw ? (body as string) : JSON.stringify(body) }),
     });
     const text = await response.text();

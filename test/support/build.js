@@ -19,6 +19,7 @@ export async function buildWhenStale() {
     const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
     const run = spawnSync(process.execPath, [tsc, '-p', join(ROOT, 'tsconfig.build.json')], { cwd: ROOT, encoding: 'utf8' });
     spawnSync(process.execPath, [join(ROOT, 'scripts/copy-assets.mjs')], { cwd: ROOT, stdio: 'inherit' });
+    spawnSync(process.execPath, [join(ROOT, 'scripts/copy-assets.mjs')], { cwd: ROOT, stdio: 'inherit' });
     if (run.status !== 0) process.stderr.write(`\nThe build has type errors (tests run what was emitted):\n${run.stdout}${run.stderr}\n`);
   });
 }

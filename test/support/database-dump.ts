@@ -11,7 +11,9 @@ export async function dumpRowVersions(ownerUrl: string): Promise<Record<string, 
     );
     const dump: Record<string, string> = {};
     for (const { name } of tables.rows) {
-      const { rows } = await owner.query<{ versions: string | null }>(`SELECT string_agg(ctid::text || ':' || xmin::text, ',' ORDER BY ctid) AS versions FROM ${name}`);
+      const { rows } = await owner.query<{ versions: string | null }>(
+        `SELECT string_agg(ctid::text || ':' || xmin::text, ',' ORDER BY ctid) AS versions FROM ${name}`,
+      );
       dump[name] = rows[0]?.versions ?? '';
     }
     return dump;

@@ -35,10 +35,12 @@ export async function startLiteLlmProxy(input: {
   /** The webhook that gets the reports. */ webhookUrl: string;
   ingestKey: string;
   upstreamUrl: string;
+  /** Text of a configuration other than the one we ship. */
+  configuration?: string;
 }): Promise<LiteLlmProxy> {
   const folder = mkdtempSync(join(tmpdir(), 'tollgate-litellm-'));
   const config = join(folder, 'config.yaml');
-  writeFileSync(config, withCache(readFileSync(CONFIG, 'utf8')));
+  writeFileSync(config, withCache(input.configuration ?? readFileSync(CONFIG, 'utf8')));
   const port = await freePort();
   const proxy = spawn(PROGRAM, ['--config', config, '--host', '127.0.0.1', '--port', String(port), '--telemetry', 'False'], {
     cwd: folder,
@@ -52,9 +54,8 @@ export async function startLiteLlmProxy(input: {
       OPENAI_BASE_URL: `${input.upstreamUrl}/v1`,
       ANTHROPIC_API_KEY: 'none',
       ANTHROPIC_API_BASE: input.upstreamUrl,
-      // No price list from the network, and reports every second instead of every five.
+      // No price list from the network.
       LITELLM_LOCAL_MODEL_COST_MAP: 'True',
-      DEFAULT_FLUSH_INTERVAL_SECONDS: '1',
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -20,6 +20,13 @@ export interface Load {
   stop(): Promise<void>;
 }
 
+const running = new Set<Load>();
+
+/** Call in afterEach: a test that failed must not leave its senders behind. */
+export async function stopAllLoads(): Promise<void> {
+  await Promise.all([...running].map(async (load) => await load.stop()));
+}
+
 /** Starts `senders` loops that post to `url()` until stopped. A call that fails or is refused is not sent again. */
 export function startLoad(url: () => string, senders: number, run: string): Load {
   const acknowledged = new Set<string>();
@@ -47,14 +54,17 @@ export function startLoad(url: () => string, senders: number, run: string): Load
     }
   };
   const loops = Array.from({ length: senders }, loop);
-  return {
+  const load: Load = {
     acknowledged,
     refusals,
     stop: async () => {
       stopped = true;
+      running.delete(load);
       await Promise.all(loops);
     },
   };
+  running.add(load);
+  return load;
 }
 
 function spendEvent(eventId: string): object {
@@ -64,8 +74,8 @@ function spendEvent(eventId: string): object {
 
 export interface Books {
   readonly pending: number;
-  /** External id -> how many times the event is stored, and posted. */
-  readonly stored: ReadonlyMap<string, { events: number; postings: number }>;
+  /** External id -> how many times the event is stored and posted, and what became of it (posting states and reasons). */
+  readonly stored: ReadonlyMap<string, { events: number; postings: number; fate: string | null }>;
   /** What the ledger says the tenants owe. */
   readonly owedNano: bigint;
 }
@@ -77,15 +87,16 @@ export async function readBooks(url: string): Promise<Books> {
   await client.connect();
   try {
     const pending = await client.query<{ n: string }>('SELECT count(*) AS n FROM metering.pending');
-    const events = await client.query<{ external_id: string; events: string; postings: string }>(
-      `SELECT e.external_id, count(DISTINCT e.event_id) AS events, count(p.event_id) AS postings
-         FROM metering.event e LEFT JOIN metering.posting p ON p.event_id = e.event_id AND p.state = 'posted'
+    const events = await client.query<{ external_id: string; events: string; postings: string; fate: string | null }>(
+      `SELECT e.external_id, count(DISTINCT e.event_id) AS events, count(p.event_id) FILTER (WHERE p.state = 'posted') AS postings,
+              string_agg(p.state || coalesce(':' || p.reason, ''), ',') AS fate
+         FROM metering.event e LEFT JOIN metering.posting p ON p.event_id = e.event_id
         WHERE e.tenant_id LIKE 'load-%' GROUP BY 1`,
     );
     const owed = await client.query<{ n: string }>(`SELECT coalesce(sum(receivable_nano), 0) AS n FROM ledger.tenant_balance WHERE tenant_id LIKE 'load-%'`);
     return {
       pending: Number(pending.rows[0]?.n),
-      stored: new Map(events.rows.map((row) => [row.external_id, { events: Number(row.events), postings: Number(row.postings) }])),
+      stored: new Map(events.rows.map((row) => [row.external_id, { events: Number(row.events), postings: Number(row.postings), fate: row.fate }])),
       owedNano: BigInt(owed.rows[0]?.n ?? '0'),
     };
   } finally {

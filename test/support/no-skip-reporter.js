@@ -32,7 +32,9 @@ export default class NoSkipReporter {
       .filter((suite) => suite.numPendingTests + suite.numTodoTests > 0)
       .map((suite) => relative(this.rootDir, suite.testFilePath))
       .sort();
-    process.stderr.write(`\nNOT RUN: ${suites.join(', ')}: they need a redis-server or valkey-server on the PATH (or REDIS_URL), or Python 3 for the LiteLLM proxy.\n`);
+    process.stderr.write(
+      `\nNOT RUN: ${suites.join(', ')}: they need a redis-server or valkey-server on the PATH (or REDIS_URL), or Python 3 for the LiteLLM proxy.\n`,
+    );
     if (this.strict) this.failure = new Error(`skipped tests in ${suites.join(', ')}: this run requires every suite; install what they need`);
   }
 }

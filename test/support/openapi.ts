@@ -54,7 +54,9 @@ export async function readOpenApi(api: TestApi): Promise<{ operations: readonly 
       pathParams: (operation.parameters ?? []).filter((parameter) => parameter.in === 'path').map((parameter) => parameter.name),
       queryParams: (operation.parameters ?? []).filter((parameter) => parameter.in === 'query').map((parameter) => parameter.name),
       bodySchema: Object.entries(operation.requestBody?.content ?? {}).find(([type]) => type.includes('json'))?.[1].schema ?? null,
-      successStatuses: Object.keys(operation.responses ?? {}).map(Number).filter((status) => status >= 200 && status < 300),
+      successStatuses: Object.keys(operation.responses ?? {})
+        .map(Number)
+        .filter((status) => status >= 200 && status < 300),
     })),
   );
   const resolve = (schema: JsonSchema): JsonSchema => {
@@ -91,6 +93,7 @@ export function sampleOf(schema: JsonSchema, resolve: (schema: JsonSchema) => Js
       return Math.max(1, found.minimum ?? 1, (found.exclusiveMinimum ?? 0) + 1);
     case 'boolean':
       return true;
+    case undefined:
     default:
       return null;
   }

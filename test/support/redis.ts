@@ -18,6 +18,7 @@ export interface TestRedis {
 }
 
 const READY_TIMEOUT_MS = 10_000;
+const DEFAULT_SETTINGS = ['--save', '', '--appendonly', 'no', '--maxmemory-policy', 'noeviction'];
 
 /** What can be used here; null: neither REDIS_URL nor a server on the PATH. */
 function findRedis(): { url: string } | { program: string } | null {
@@ -29,14 +30,15 @@ function findRedis(): { url: string } | { program: string } | null {
 
 export const describeWithRedis = findRedis() === null ? describe.skip : describe;
 
-/** A server started by this test file. @throws Error where there is no program for it */
-export async function startRedis(): Promise<TestRedis> {
+/** A server started by this test file, with these command line settings. @throws Error where there is no program for it */
+export async function startRedis(options: { settings?: readonly string[] } = {}): Promise<TestRedis> {
+  const settings = options.settings ?? DEFAULT_SETTINGS;
   const found = findRedis();
   if (found === null) throw new Error('no redis-server or valkey-server on the PATH and no REDIS_URL');
   if ('url' in found) return { url: found.url, kill: null, restart: () => Promise.resolve(), close: () => Promise.resolve() };
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}/0`;
-  let server = await launch(found.program, port, url);
+  let server = await launch(found.program, port, settings);
   const kill = async (): Promise<void> => {
     const gone = new Promise<void>((resolve) => server.once('exit', () => resolve()));
     server.kill('SIGKILL');
@@ -46,7 +48,7 @@ export async function startRedis(): Promise<TestRedis> {
     url,
     kill,
     restart: async () => {
-      server = await launch(found.program, port, url);
+      server = await launch(found.program, port, settings);
     },
     close: async () => {
       if (server.exitCode === null && server.signalCode === null) await kill();
@@ -54,10 +56,13 @@ export async function startRedis(): Promise<TestRedis> {
   };
 }
 
-async function launch(program: string, port: number, url: string): Promise<ChildProcess> {
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--maxmemory-policy', 'noeviction'];
-  const server = spawn(program, args, { stdio: 'ignore', cwd: '/' });
-  const probe = new Redis(url, { lazyConnect: true, retryStrategy: (attempt) => Math.min(attempt * 20, 200), maxRetriesPerRequest: null });
+async function launch(program: string, port: number, settings: readonly string[]): Promise<ChildProcess> {
+  const server = spawn(program, [...settings, '--port', String(port), '--bind', '127.0.0.1'], { stdio: 'ignore', cwd: '/' });
+  const probe = new Redis(`redis://127.0.0.1:${port}/0`, {
+    lazyConnect: true,
+    retryStrategy: (attempt) => Math.min(attempt * 20, 200),
+    maxRetriesPerRequest: null,
+  });
   probe.on('error', () => undefined);
   try {
     await Promise.race([probe.ping(), delay(READY_TIMEOUT_MS, null, { ref: false }).then(() => Promise.reject(new Error(`${program} did not start`)))]);

@@ -126,22 +126,24 @@ function sendFailure(response: ServerResponse, status: 429 | 500): void {
   sendJson(response, status, { type: 'error', error: { type, code: String(status), message: `the upstream answers ${status} on purpose` } });
 }
 
-/** A stalling stream stops after its first half until the client goes away; a dropping one breaks the connection there. */
+/** After the piece with {@link LAST_WORD_BEFORE_STALL} a stalling stream waits until the client goes away; a dropping one breaks. */
 async function sendStream(response: ServerResponse, chunks: readonly string[], script: UpstreamScript): Promise<void> {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
-  const half = Math.ceil(chunks.length / 2);
-  for (const [index, chunk] of chunks.entries()) {
-    if (index === half && script.behave === 'drop') return void response.destroy();
-    if (index === half && script.behave === 'stall') return void (await once(response, 'close'));
+  for (const chunk of chunks) {
     await new Promise<void>((resolve) => response.write(chunk, () => resolve()));
     // A later turn of the loop, so that the first piece is seen before the last and time to first token is measurable.
     await new Promise<void>((resolve) => setTimeout(resolve, STREAM_PIECE_PAUSE_MS));
+    if (!chunk.includes(LAST_WORD_BEFORE_STALL)) continue;
+    if (script.behave === 'drop') return void response.destroy();
+    if (script.behave === 'stall') return void (await once(response, 'close'));
   }
   response.end();
 }
 
 const STREAM_PIECE_PAUSE_MS = 5;
 const LATE_MS = 1_000;
+/** Who has seen this word in a stream that stalls has seen all of it. */
+export const LAST_WORD_BEFORE_STALL = 'unless';
 const STREAMED_WORDS = ['The ', 'contract ', 'renews ', 'every ', 'year ', 'unless ', 'either ', 'party ', 'objects', '.'];
 const CREATED_AT_SECONDS = 1_700_000_000;
 

@@ -73,7 +73,14 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   const document = new OpenApiDocument();
   const metrics = new Metrics();
   const adapter = createAdapter(logger);
-  const platform = PlatformModule.register({ config: options.config, database: options.database, clock: options.clock, adminKey: options.adminKey, logger, health });
+  const platform = PlatformModule.register({
+    config: options.config,
+    database: options.database,
+    clock: options.clock,
+    adminKey: options.adminKey,
+    logger,
+    health,
+  });
   const root: DynamicModule = {
     module: ApiModule,
     imports: [platform, ...contextModules({ config: options.config, wakeUp: options.wakeUp ?? new NoWakeUp() }), ...(options.modules ?? [])],
@@ -83,8 +90,13 @@ export async function createApi(options: ApiOptions): Promise<Api> {
       { provide: Metrics, useValue: metrics },
     ],
   };
-  const app = await NestFactory.create<NestFastifyApplication>(root, adapter, { logger: new NestLog(logger), bodyParser: false, abortOnError: false, forceCloseConnections: true });
-  const instance = adapter.getInstance() as unknown as FastifyInstance;
+  const app = await NestFactory.create<NestFastifyApplication>(root, adapter, {
+    logger: new NestLog(logger),
+    bodyParser: false,
+    abortOnError: false,
+    forceCloseConnections: true,
+  });
+  const instance = adapter.getInstance<FastifyInstance>();
   refuseUndeclaredRoutes(instance);
   registerRequestLog(instance, logger);
   metrics.observe(instance);

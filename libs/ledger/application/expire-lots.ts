@@ -35,7 +35,10 @@ export class ExpireLots {
     if (overdue.length === 0) return 0;
     const locked = await this.store.lockTenants(tx, [...new Set(overdue.map((lot) => lot.tenantId))]);
     const journal = new Journal(locked);
-    for (const lot of await this.store.findLots(tx, overdue.map((candidate) => candidate.lotId))) {
+    for (const lot of await this.store.findLots(
+      tx,
+      overdue.map((candidate) => candidate.lotId),
+    )) {
       const { bookedAt, seq } = journal.tenant(lot.tenantId);
       const closing = planClosing(lot, bookedAt);
       if (closing === null) continue;

@@ -47,7 +47,9 @@ export class GrantCredit {
    */
   async execute(input: GrantCreditInput): Promise<Once<GrantReceipt>> {
     return await this.database.transaction((tx) =>
-      answerOnce(this.store, tx, { tenantId: input.tenantId, scope: 'grant', idempotency: input.idempotency }, (locked, tenant) => this.grant(tx, input, locked, tenant)),
+      answerOnce(this.store, tx, { tenantId: input.tenantId, scope: 'grant', idempotency: input.idempotency }, (locked, tenant) =>
+        this.grant(tx, input, locked, tenant),
+      ),
     );
   }
 
@@ -57,7 +59,12 @@ export class GrantCredit {
     await this.store.openLot(tx, lot);
 
     const journal = new Journal(locked);
-    const common = { tenantId: input.tenantId, requestHash: input.idempotency?.fingerprint ?? Buffer.alloc(0), actor: input.by.actor, reference: input.reference };
+    const common = {
+      tenantId: input.tenantId,
+      requestHash: input.idempotency?.fingerprint ?? Buffer.alloc(0),
+      actor: input.by.actor,
+      reference: input.reference,
+    };
     const grant = journal.add({
       ...common,
       kind: 'grant',
@@ -68,7 +75,14 @@ export class GrantCredit {
     const owed = input.collectReceivable && lot.kind === 'paid' ? tenant.receivableNano : 0n;
     const collection = planCollection(lot.lotId, input.amountNano, owed);
     if (collection !== null) {
-      journal.add({ ...common, kind: 'collection', idemScope: 'collection', idemKey: lot.lotId, reason: 'debt collected from a new paid lot', transfers: [collection] });
+      journal.add({
+        ...common,
+        kind: 'collection',
+        idemScope: 'collection',
+        idemKey: lot.lotId,
+        reason: 'debt collected from a new paid lot',
+        transfers: [collection],
+      });
     }
     await this.store.append(tx, journal.entries);
 
@@ -82,7 +96,12 @@ export class GrantCredit {
 function newLot(input: GrantCreditInput, bookedAt: Date): Lot {
   if (input.expiresAt !== null && input.expiresAt.getTime() <= bookedAt.getTime()) {
     const rule = 'must be in the future';
-    throw new DomainError({ code: 'credit.already_expired', kind: 'invalid', publicMessage: `expires_at ${rule}`, errors: [{ path: 'expires_at', message: rule }] });
+    throw new DomainError({
+      code: 'credit.already_expired',
+      kind: 'invalid',
+      publicMessage: `expires_at ${rule}`,
+      errors: [{ path: 'expires_at', message: rule }],
+    });
   }
   return {
     lotId: newUuid(bookedAt),

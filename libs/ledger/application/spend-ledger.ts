@@ -119,7 +119,14 @@ export class SpendLedger {
         kind: 'reversal',
         idemScope: 'reversal',
         idemKey: reversal.idemKey,
-        requestHash: digest128(reversal.transactionId, reversal.eventId, String(reversal.from), String(reversal.to), reversal.provider, String(reversal.costNano)),
+        requestHash: digest128(
+          reversal.transactionId,
+          reversal.eventId,
+          String(reversal.from),
+          String(reversal.to),
+          reversal.provider,
+          String(reversal.costNano),
+        ),
         occurredAt: reversal.occurredAt,
         corrects: reversal.transactionId,
         reference: reversal.eventId,
@@ -155,5 +162,5 @@ function tenantsOf(items: readonly { readonly tenantId: string }[]): string[] {
 }
 
 function hashOfItems(items: readonly SpendItem[]): Buffer {
-  return digest128(...items.flatMap((item) => [item.eventId, item.provider, String(item.costNano), String(item.chargeNano)]));
+  return digest128(JSON.stringify(items.map((item) => [item.eventId, item.provider, String(item.costNano), String(item.chargeNano)])));
 }

@@ -37,14 +37,18 @@ export class VoidCredit {
   /** @throws DomainError credit.not_found, credit.already_voided, idempotency.conflict */
   async execute(input: VoidCreditInput): Promise<Once<VoidReceipt>> {
     return await this.database.transaction((tx) =>
-      answerOnce(this.store, tx, { tenantId: input.tenantId, scope: 'void', idempotency: input.idempotency }, (locked, tenant) => this.close(tx, input, locked, tenant)),
+      answerOnce(this.store, tx, { tenantId: input.tenantId, scope: 'void', idempotency: input.idempotency }, (locked, tenant) =>
+        this.close(tx, input, locked, tenant),
+      ),
     );
   }
 
   private async close(tx: Sql, input: VoidCreditInput, locked: ReadonlyMap<string, LockedTenant>, tenant: LockedTenant): Promise<VoidReceipt> {
     const [lot] = await this.store.findLots(tx, [input.lotId]);
-    if (lot === undefined || lot.tenantId !== input.tenantId) throw new DomainError({ code: 'credit.not_found', kind: 'not_found', publicMessage: 'there is no such credit' });
-    if (lot.voidedAt !== null) throw new DomainError({ code: 'credit.already_voided', kind: 'conflict', publicMessage: 'this credit was voided before; nothing was changed' });
+    if (lot === undefined || lot.tenantId !== input.tenantId)
+      throw new DomainError({ code: 'credit.not_found', kind: 'not_found', publicMessage: 'there is no such credit' });
+    if (lot.voidedAt !== null)
+      throw new DomainError({ code: 'credit.already_voided', kind: 'conflict', publicMessage: 'this credit was voided before; nothing was changed' });
 
     const voided: Lot = { ...lot, voidedAt: tenant.bookedAt };
     const closing = planClosing(voided, tenant.bookedAt);

@@ -18,7 +18,10 @@ describe('paid credit', () => {
     const paid = aLot({ remainingNano: 40n });
     expect(planGrant(paid.lotId, 'paid', 7n)).toEqual({ debit: 'clearing:manual', credit: LOT, amountNano: 7n });
     expect(planClosing({ ...paid, expiresAt: NOON }, NOON)).toEqual({ kind: 'expiry', transfer: { debit: LOT, credit: 'revenue:breakage', amountNano: 40n } });
-    expect(planClosing({ ...paid, expiresAt: NOON, voidedAt: NOON }, NOON)).toEqual({ kind: 'void', transfer: { debit: LOT, credit: 'clearing:manual', amountNano: 40n } });
+    expect(planClosing({ ...paid, expiresAt: NOON, voidedAt: NOON }, NOON)).toEqual({
+      kind: 'void',
+      transfer: { debit: LOT, credit: 'clearing:manual', amountNano: 40n },
+    });
   });
 
   it('stays while it is neither void nor expired, and closes once only', () => {

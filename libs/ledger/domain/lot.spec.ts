@@ -34,7 +34,9 @@ describe('L5 burn order', () => {
   it('is total: any shuffle of the same lots sorts to one order', () => {
     fc.assert(
       fc.property(
-        fc.uniqueArray(anyLot, { selector: (lot) => lot.lotId, maxLength: 8 }).chain((lots) => fc.tuple(fc.constant(lots), fc.shuffledSubarray(lots, { minLength: lots.length }))),
+        fc
+          .uniqueArray(anyLot, { selector: (lot) => lot.lotId, maxLength: 8 })
+          .chain((lots) => fc.tuple(fc.constant(lots), fc.shuffledSubarray(lots, { minLength: lots.length }))),
         ([lots, shuffled]) => {
           expect(shuffled.toSorted(compareBurnOrder)).toEqual(lots.toSorted(compareBurnOrder));
         },

@@ -7,24 +7,34 @@ import { balanceChange, type Transfer } from './transfer.js';
 const AT = new Date('2026-11-22T12:00:00.000Z');
 
 const anyItems: fc.Arbitrary<SpendItem[]> = fc
-  .array(fc.record({ provider: fc.constantFrom('openai', 'anthropic'), costNano: fc.bigInt({ min: 0n, max: 9n }), chargeNano: fc.bigInt({ min: 0n, max: 9n }) }), { maxLength: 8 })
+  .array(
+    fc.record({ provider: fc.constantFrom('openai', 'anthropic'), costNano: fc.bigInt({ min: 0n, max: 9n }), chargeNano: fc.bigInt({ min: 0n, max: 9n }) }),
+    { maxLength: 8 },
+  )
   .map((items) => items.map((item, index) => ({ ...item, eventId: `event-${index}` })));
 const anyLots = fc
   .array(fc.record({ kind: fc.constantFrom('paid' as const, 'promo' as const), remainingNano: fc.bigInt({ min: 0n, max: 12n }) }), { maxLength: 4 })
   .map((lots) => lots.map((lot, index) => aLot({ ...lot, priority: index, lotId: `lot${index}` })));
 
 /** One coin per nano-USD, in the order in which coins are handed over. */
-function coinsOf(lots: readonly { lotId: string; kind: string; remainingNano: bigint }[], charge: number): string[] {
-  const coins: string[] = [];
-  for (const lot of lots) {
-    for (let coin = 0n; coin < lot.remainingNano; coin += 1n) coins.push(`lot:${lot.lotId}>${lot.kind === 'paid' ? 'revenue:usage' : 'promo:funding'}`);
-  }
-  while (coins.length < charge) coins.push('receivable>revenue:overage');
-  return coins.slice(0, charge);
+function coinsOf(lots: readonly { lotId: string; kind: string; remainingNano: bigint }[], chargeNano: bigint): string[] {
+  const purse = lots.flatMap((lot) => coins(`lot:${lot.lotId}>${lot.kind === 'paid' ? 'revenue:usage' : 'promo:funding'}`, lot.remainingNano));
+  return take([...purse, ...coins('receivable>revenue:overage', chargeNano)], chargeNano);
 }
 
 function coinsIn(transfers: readonly Transfer[]): string[] {
-  return transfers.filter((line) => !line.debit.startsWith('cost:')).flatMap((line) => Array.from({ length: Number(line.amountNano) }, () => `${line.debit}>${line.credit}`));
+  return transfers.filter((line) => !line.debit.startsWith('cost:')).flatMap((line) => coins(`${line.debit}>${line.credit}`, line.amountNano));
+}
+
+function coins(label: string, amountNano: bigint): string[] {
+  const made: string[] = [];
+  for (let coin = 0n; coin < amountNano; coin += 1n) made.push(label);
+  return made;
+}
+
+/** Removes the first coins of a heap. */
+function take(heap: string[], amountNano: bigint): string[] {
+  return coins('', amountNano).flatMap(() => heap.shift() ?? []);
 }
 
 function net(transfers: readonly Transfer[]): Map<string, bigint> {
@@ -42,13 +52,10 @@ describe('L5 burn slices', () => {
       fc.property(anyItems, anyLots, (items, lots) => {
         const totals = totalSpend(items);
         const transfers = planSpend(totals, lots, AT);
-        const coins = coinsOf(lots, Number(totals.chargeNano));
-        expect(coinsIn(transfers)).toEqual(coins);
-        let next = 0;
+        const heap = coinsOf(lots, totals.chargeNano);
+        expect(coinsIn(transfers)).toEqual(heap);
         for (const item of items) {
-          const own = coins.slice(next, next + Number(item.chargeNano));
-          next += Number(item.chargeNano);
-          expect(coinsIn(slicesOf(transfers, totals.intervals.get(item.eventId)!))).toEqual(own);
+          expect(coinsIn(slicesOf(transfers, totals.intervals.get(item.eventId)!))).toEqual(take(heap, item.chargeNano));
         }
       }),
     );
@@ -86,8 +93,18 @@ describe('a batch', () => {
     expect(() => totalSpend([{ ...item, costNano: -1n }])).toThrow('never negative');
     expect(() => totalSpend([item, item])).toThrow('twice');
     const half = 4_500_000_000_000_000n;
-    expect(totalSpend([{ ...item, chargeNano: half }, { ...item, eventId: 'b', chargeNano: half }]).chargeNano).toBe(2n * half);
-    expect(() => totalSpend([{ ...item, chargeNano: half }, { ...item, eventId: 'b', chargeNano: half + 1n }])).toThrow('9,000,000');
+    expect(
+      totalSpend([
+        { ...item, chargeNano: half },
+        { ...item, eventId: 'b', chargeNano: half },
+      ]).chargeNano,
+    ).toBe(2n * half);
+    expect(() =>
+      totalSpend([
+        { ...item, chargeNano: half },
+        { ...item, eventId: 'b', chargeNano: half + 1n },
+      ]),
+    ).toThrow('9,000,000');
   });
 });
 

@@ -11,7 +11,9 @@ describe('L1 a transfer', () => {
   });
 
   it('raises lots when they are credited and the receivable when it is debited', () => {
-    expect(balanceChange([transfer('clearing:manual', 'lot:a', 10n), transfer('lot:a', 'receivable', 4n), transfer('receivable', 'revenue:overage', 1n)])).toEqual({
+    expect(
+      balanceChange([transfer('clearing:manual', 'lot:a', 10n), transfer('lot:a', 'receivable', 4n), transfer('receivable', 'revenue:overage', 1n)]),
+    ).toEqual({
       lotsNano: 6n,
       receivableNano: -3n,
     });

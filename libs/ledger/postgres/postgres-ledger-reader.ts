@@ -45,7 +45,7 @@ export class PostgresLedgerReader extends LedgerReader {
     const rows = await this.database.query<BalanceRow>(
       `SELECT b.seq, b.booked_at, b.lots_nano, b.receivable_nano, ${LOT_COLUMNS_OF_L}
          FROM ledger.tenant_balance b
-         LEFT JOIN ledger.lot l ON l.tenant_id = b.tenant_id AND l.remaining_nano > 0 AND l.voided_at IS NULL
+         LEFT JOIN ledger.lot l ON l.tenant_id = b.tenant_id AND l.is_open AND l.voided_at IS NULL
         WHERE b.tenant_id = $1`,
       [tenantId],
     );

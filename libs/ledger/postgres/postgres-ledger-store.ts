@@ -24,7 +24,7 @@ const BALANCES = {
 };
 const OPEN_LOTS = {
   name: 'ledger.open-lots',
-  text: `SELECT ${LOT_COLUMNS} FROM ledger.lot WHERE tenant_id = ANY ($1::text[]) AND remaining_nano > 0 AND voided_at IS NULL`,
+  text: `SELECT ${LOT_COLUMNS} FROM ledger.lot WHERE tenant_id = ANY ($1::text[]) AND is_open AND voided_at IS NULL`,
 };
 const RECORDED = {
   name: 'ledger.recorded-transfers',
@@ -97,7 +97,7 @@ export class PostgresLedgerStore extends LedgerStore {
   override async overdueLots(sql: Sql, at: Date, limit: number): Promise<Lot[]> {
     const rows = await sql.query<LotRow>(
       `SELECT ${LOT_COLUMNS} FROM ledger.lot JOIN ledger.tenant_balance b USING (tenant_id)
-        WHERE remaining_nano > 0 AND ${OVERDUE_AT} <= $1 AND ${OVERDUE_AT} <= greatest(clock_timestamp(), b.booked_at)
+        WHERE is_open AND ${OVERDUE_AT} <= $1 AND ${OVERDUE_AT} <= greatest(clock_timestamp(), b.booked_at)
         ORDER BY ${OVERDUE_AT}, lot_id LIMIT $2`,
       [at, limit],
     );

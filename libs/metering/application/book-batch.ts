@@ -8,17 +8,7 @@ import { appendOutbox } from '#libs/platform/outbox/outbox.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import { UNNAMED, type Booking } from '../domain/booking.js';
 import type { StoredEvent } from '../domain/stored-event.js';
-import {
-  closeQuarantine,
-  insertPostings,
-  openQuarantine,
-  readEvents,
-  readLastPostings,
-  stillPending,
-  type LastPosting,
-  type PendingEvent,
-  type PostingRow,
-} from '../postgres/posting-store.js';
+import type { LastPosting, PendingEvent, PostingRow, PostingStore } from './posting-store.js';
 import type { PostingParticipant, SpendMovement } from './ports.js';
 
 export interface Decided extends PendingEvent {
@@ -27,6 +17,7 @@ export interface Decided extends PendingEvent {
 
 interface BatchInput {
   readonly tx: Sql;
+  readonly store: PostingStore;
   readonly shard: number;
   /** In burn order: the order of arrival. */
   readonly decided: readonly Decided[];
@@ -57,9 +48,9 @@ class BatchBooking {
     const { tx, decided } = this.input;
     const targetIds = decided.flatMap(({ event }) => (event.correctsEventId === null ? [] : [event.correctsEventId]));
     const known = [...targetIds, ...decided.filter(({ quarantined }) => quarantined).map(({ event }) => event.eventId)];
-    this.last = await readLastPostings(tx, known);
-    this.targets = await readEvents(tx, targetIds);
-    const blockers = await stillPending(
+    this.last = await this.input.store.readLastPostings(tx, known);
+    this.targets = await this.input.store.readEvents(tx, targetIds);
+    const blockers = await this.input.store.stillPending(
       tx,
       this.input.shard,
       targetIds.filter((eventId) => !this.last.has(eventId)),
@@ -67,7 +58,8 @@ class BatchBooking {
 
     let waiting = decided;
     for (let round = 0; waiting.length > 0; round += 1) {
-      const isReady = ({ event }: Decided): boolean => event.correctsEventId === null || this.last.has(event.correctsEventId) || !blockers.has(event.correctsEventId);
+      const isReady = ({ event }: Decided): boolean =>
+        event.correctsEventId === null || this.last.has(event.correctsEventId) || !blockers.has(event.correctsEventId);
       const ready = waiting.filter(isReady);
       if (ready.length === 0) break;
       waiting = waiting.filter((item) => !isReady(item));
@@ -83,7 +75,7 @@ class BatchBooking {
     const spends = spendsByTenant(ready, `${batchId}:${round}`);
     const posted = new Map((await ledger.post(tx, spends, actor)).map((result) => [result.tenantId, result]));
     const rows = ready.map((item) => this.toPosting(item, posted.get(item.event.tenantId)));
-    await insertPostings(tx, rows);
+    await this.input.store.insertPostings(tx, rows);
     ready.forEach(({ event, quarantined, booking }, index) => {
       this.settled.push(event.eventId);
       const row = rows[index];
@@ -125,25 +117,23 @@ class BatchBooking {
           ],
     );
     const reversed = new Map((await ledger.reverse(tx, reversals, actor)).map((result) => [result.eventId, result.transactionId]));
-    const rows = corrections.map(
-      ({ target, last, correctedBy }): PostingRow => ({
-        eventId: target.eventId,
-        revision: last.revision + 1,
-        state: 'reversed',
-        tenantId: target.tenantId,
-        transactionId: reversed.get(target.eventId) ?? null,
-        costNano: 0n,
-        chargeNano: 0n,
-        lines: [],
-        priceVersion: null,
-        interval: null,
-        reason: `corrected_by:${correctedBy}`,
-        postedAt,
-        provider: last.provider,
-        model: last.model,
-      }),
-    );
-    await insertPostings(tx, rows);
+    const rows = corrections.map(({ target, last, correctedBy }): PostingRow => ({
+      eventId: target.eventId,
+      revision: last.revision + 1,
+      state: 'reversed',
+      tenantId: target.tenantId,
+      transactionId: reversed.get(target.eventId) ?? null,
+      costNano: 0n,
+      chargeNano: 0n,
+      lines: [],
+      priceVersion: null,
+      interval: null,
+      reason: `corrected_by:${correctedBy}`,
+      postedAt,
+      provider: last.provider,
+      model: last.model,
+    }));
+    await this.input.store.insertPostings(tx, rows);
     corrections.forEach(({ target, last }, index) => {
       const row = rows[index];
       if (row) this.last.set(target.eventId, row);
@@ -182,11 +172,16 @@ class BatchBooking {
   private async finish(): Promise<void> {
     const { tx, participants, postedAt } = this.input;
     for (const participant of participants) await participant.onPosted(tx, this.movements);
-    await openQuarantine(tx, this.setAside, postedAt);
-    await closeQuarantine(tx, this.closed);
+    await this.input.store.openQuarantine(tx, this.setAside, postedAt);
+    await this.input.store.closeQuarantine(tx, this.closed);
     await appendOutbox(
       tx,
-      this.setAside.map(({ event, reason }) => ({ tenantId: event.tenantId, tenantSeq: null, topic: 'event.quarantined', payload: { event_id: event.eventId, reason } })),
+      this.setAside.map(({ event, reason }) => ({
+        tenantId: event.tenantId,
+        tenantSeq: null,
+        topic: 'event.quarantined',
+        payload: { event_id: event.eventId, reason },
+      })),
     );
   }
 }

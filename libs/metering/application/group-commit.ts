@@ -39,7 +39,12 @@ export class GroupCommit {
   async write(entries: readonly InboxEntry[]): Promise<InboxResult[]> {
     if (entries.length === 0) return [];
     if (this.queuedEntries + entries.length > this.limits.maxQueuedEntries) {
-      throw new DomainError({ code: 'ingest.overloaded', kind: 'unavailable', publicMessage: 'too many events are waiting to be stored; nothing was stored, try again', retryAfterMs: 1_000 });
+      throw new DomainError({
+        code: 'ingest.overloaded',
+        kind: 'unavailable',
+        publicMessage: 'too many events are waiting to be stored; nothing was stored, try again',
+        retryAfterMs: 1_000,
+      });
     }
     this.queuedEntries += entries.length;
     return await new Promise<InboxResult[]>((resolve, reject) => {

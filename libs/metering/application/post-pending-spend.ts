@@ -11,9 +11,9 @@ import type { PriceBook } from '#libs/pricing/index.js';
 import { UNKNOWN_TENANT_ID, type TenantDirectory } from '#libs/tenancy/index.js';
 import { decideBooking, reportedCost, UNNAMED, type Booking } from '../domain/booking.js';
 import type { StoredEvent } from '../domain/stored-event.js';
-import { deletePending, lockShard, openQuarantine, readPending, type PendingEvent } from '../postgres/posting-store.js';
 import { bookBatch, type Decided } from './book-batch.js';
 import type { PostingParticipant } from './ports.js';
+import type { PendingEvent, PostingStore } from './posting-store.js';
 
 // 2,000 events keep a transaction near 200 ms, so that a shard's readers and the next wake-up never wait long.
 const BATCH_EVENTS = 2_000;
@@ -22,6 +22,7 @@ const ACTOR = 'poster';
 export class PostPendingSpend {
   constructor(
     private readonly database: Database,
+    private readonly store: PostingStore,
     private readonly ledger: SpendLedger,
     private readonly priceBook: PriceBook,
     private readonly tenants: TenantDirectory,
@@ -48,12 +49,12 @@ export class PostPendingSpend {
     let claimed: readonly string[] = [];
     try {
       const batch = await this.database.transaction(async (tx) => {
-        await lockShard(tx, shard);
-        const pending = await readPending(tx, shard, BATCH_EVENTS, only);
+        await this.store.lockShard(tx, shard);
+        const pending = await this.store.readPending(tx, shard, BATCH_EVENTS, only);
         claimed = pending.map(({ event }) => event.eventId);
         if (pending.length === 0) return { pending, settled: [] };
         const settled = await this.book(tx, shard, pending);
-        await deletePending(tx, shard, settled);
+        await this.store.deletePending(tx, shard, settled);
         return { pending, settled };
       });
       await this.priceBook.learnAliases(aliasesSeen(batch.pending.map(({ event }) => event)));
@@ -74,14 +75,14 @@ export class PostPendingSpend {
 
   private async setAside(shard: number, eventIds: readonly string[]): Promise<number> {
     return await this.database.transaction(async (tx) => {
-      await lockShard(tx, shard);
-      const pending = await readPending(tx, shard, 1, eventIds);
-      await openQuarantine(
+      await this.store.lockShard(tx, shard);
+      const pending = await this.store.readPending(tx, shard, 1, eventIds);
+      await this.store.openQuarantine(
         tx,
         pending.map(({ event }) => ({ event, reason: 'posting_failed' })),
         this.clock.now(),
       );
-      await deletePending(tx, shard, eventIds);
+      await this.store.deletePending(tx, shard, eventIds);
       return pending.length;
     });
   }
@@ -92,7 +93,17 @@ export class PostPendingSpend {
       const rateCardId = tenants.get(event.tenantId)?.rateCardId ?? null;
       return { event, quarantined, booking: this.decide(event, rateCardId) };
     });
-    return await bookBatch({ tx, shard, decided, ledger: this.ledger, participants: this.participants, postedAt: this.clock.now(), batchId: newUuid(this.clock.now()), actor: ACTOR });
+    return await bookBatch({
+      tx,
+      store: this.store,
+      shard,
+      decided,
+      ledger: this.ledger,
+      participants: this.participants,
+      postedAt: this.clock.now(),
+      batchId: newUuid(this.clock.now()),
+      actor: ACTOR,
+    });
   }
 
   private decide(event: StoredEvent, rateCardId: string | null): Booking {
@@ -119,6 +130,8 @@ export class PostPendingSpend {
 function aliasesSeen(events: readonly StoredEvent[]): { sourceId: string; alias: string; provider: string; model: string }[] {
   return events.flatMap((event) => {
     if (event.requestedModel === null || event.model === null || event.provider === null || event.provider === UNNAMED) return [];
-    return event.requestedModel === event.model ? [] : [{ sourceId: event.sourceId, alias: event.requestedModel, provider: event.provider, model: event.model }];
+    return event.requestedModel === event.model
+      ? []
+      : [{ sourceId: event.sourceId, alias: event.requestedModel, provider: event.provider, model: event.model }];
   });
 }

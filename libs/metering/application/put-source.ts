@@ -3,7 +3,7 @@ import type { AuditLog, ChangeContext } from '#libs/platform/audit/audit-log.js'
 import type { Database } from '#libs/platform/postgres/database.js';
 import type { Gateway, OnNewTenant, Source } from '../domain/source.js';
 import type { Attribution } from '../domain/spend-event.js';
-import { readSource, upsertSource, type PostgresSourceDirectory } from '../postgres/source-rows.js';
+import type { SourceDirectory } from './source-directory.js';
 
 export interface PutSourceInput {
   readonly sourceId: string;
@@ -19,7 +19,7 @@ export interface PutSourceInput {
 export class PutSource {
   constructor(
     private readonly database: Database,
-    private readonly sources: PostgresSourceDirectory,
+    private readonly sources: SourceDirectory,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
   ) {}
@@ -28,9 +28,9 @@ export class PutSource {
   async execute(input: PutSourceInput, change: ChangeContext): Promise<Source> {
     const now = this.clock.now();
     const source = await this.database.transaction(async (tx) => {
-      const before = await readSource(tx, input.sourceId);
+      const before = await this.sources.read(tx, input.sourceId);
       const after = merge(before, input, now);
-      await upsertSource(tx, after);
+      await this.sources.write(tx, after);
       await this.audit.append(tx, {
         at: now,
         actor: change.actor,

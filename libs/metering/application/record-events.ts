@@ -65,14 +65,16 @@ export class RecordEvents {
         kind: 'report' as const,
         admitted,
         asDeadLetter: () =>
-          input.replay ? null : deadLetterOf({
-            source: input.source,
-            item,
-            receivedAt,
-            tenantId: admitted.tenantId,
-            externalId: report.externalId,
-            refusal: { code: 'event.conflict', path: '', message: 'recorded before with other figures; the first stays' },
-          }),
+          input.replay
+            ? null
+            : deadLetterOf({
+                source: input.source,
+                item,
+                receivedAt,
+                tenantId: admitted.tenantId,
+                externalId: report.externalId,
+                refusal: { code: 'event.conflict', path: '', message: 'recorded before with other figures; the first stays' },
+              }),
       };
     });
     const results = input.replay && entries.every((entry) => entry.kind === 'refused') ? entries.map(refusedResult) : await this.groupCommit.write(entries);
@@ -93,7 +95,10 @@ export class RecordEvents {
     return (report) => {
       const choice = chooseTenant(report, boundTenantId, (tenantId) => registered.has(tenantId));
       if (choice.kind === 'unregistered' && source.trustTenant && source.onNewTenant === 'block') {
-        return { kind: 'refused', refusal: { code: 'tenant.unknown', path: 'tenant_id', message: 'must be a registered tenant: this source does not create tenants' } };
+        return {
+          kind: 'refused',
+          refusal: { code: 'tenant.unknown', path: 'tenant_id', message: 'must be a registered tenant: this source does not create tenants' },
+        };
       }
       return choice;
     };
@@ -131,7 +136,14 @@ function admit(input: {
   };
 }
 
-function deadLetterOf(input: { source: Source; item: Json; receivedAt: Date; tenantId: string | null; externalId: string | null; refusal: Refusal }): DeadLetterDraft {
+function deadLetterOf(input: {
+  source: Source;
+  item: Json;
+  receivedAt: Date;
+  tenantId: string | null;
+  externalId: string | null;
+  refusal: Refusal;
+}): DeadLetterDraft {
   const text = JSON.stringify(stripItem(input.source.gateway, input.item)) ?? 'null';
   return {
     deadLetterId: newUuid(input.receivedAt),

@@ -46,7 +46,8 @@ export function decideBooking(event: StoredEvent, rate: () => Rating, absurdCost
   if (event.usage === null && reportedCost(event) === null) return { kind: 'quarantine', reason: 'usage_unknown', priceVersion: null };
   const rating = rate();
   if (!rating.ok) return { kind: 'quarantine', reason: rating.reason, priceVersion: null };
-  if (rating.costNano > absurdCostNano || rating.chargeNano > absurdCostNano) return { kind: 'quarantine', reason: 'absurd_cost', priceVersion: rating.priceVersion };
+  if (rating.costNano > absurdCostNano || rating.chargeNano > absurdCostNano)
+    return { kind: 'quarantine', reason: 'absurd_cost', priceVersion: rating.priceVersion };
   return {
     kind: 'post',
     provider: rating.provider,

@@ -23,7 +23,18 @@ export function callKeyDigest(input: { tenantId: string; kind: CallKeyKind; valu
 /** Identity, usage and cost as sent: equal hashes are the same statement. Latency, tags and metadata are no part of it. */
 export function contentHash(report: SpendReport): Buffer {
   return digest128(
-    JSON.stringify([report.tenantId, report.callId, report.provider, report.model, report.requestedModel, report.status, report.quality, report.userId, report.feature, report.environment]),
+    JSON.stringify([
+      report.tenantId,
+      report.callId,
+      report.provider,
+      report.model,
+      report.requestedModel,
+      report.status,
+      report.quality,
+      report.userId,
+      report.feature,
+      report.environment,
+    ]),
     figuresText(report),
   );
 }

@@ -19,7 +19,8 @@ class Memory {
       if (known) rivalKeys.set(candidate.keyName, known);
     }
     for (const candidate of candidates) {
-      if (!this.keys.has(candidate.keyName)) this.keys.set(candidate.keyName, { eventId: candidate.admitted.eventId, quality: candidate.quality, hash: candidate.keyHash });
+      if (!this.keys.has(candidate.keyName))
+        this.keys.set(candidate.keyName, { eventId: candidate.admitted.eventId, quality: candidate.quality, hash: candidate.keyHash });
     }
     const batch = new InboxBatch(candidates, rivalKeys);
     const rivalCalls = new Map<string, KnownCall>();
@@ -92,14 +93,20 @@ describe('one event of many deliveries, one call of several reports', () => {
   test("E6 a report of one tenant never corrects another tenant's event, and leaves its calls free", () => {
     const memory = new Memory();
     memory.write([anAdmitted(nextId(), { externalId: 'a', tenantId: 'acme', quality: 'estimated', usage: { input_tokens: 1 } })]);
-    expect(memory.write([anAdmitted(nextId(), { externalId: 'a', tenantId: 'globex', quality: 'exact', callId: 'c', usage: { input_tokens: 2 } })])).toEqual(['conflict']);
+    expect(memory.write([anAdmitted(nextId(), { externalId: 'a', tenantId: 'globex', quality: 'exact', callId: 'c', usage: { input_tokens: 2 } })])).toEqual([
+      'conflict',
+    ]);
     expect(memory.write([anAdmitted(nextId(), { externalId: 'g', tenantId: 'globex', callId: 'c' })])).toEqual(['accepted']);
   });
 
   test('failed attempts share the call id of the success and never take its place', () => {
     const memory = new Memory();
     const attempt = (externalId: string) => anAdmitted(nextId(), { externalId, callId: 'c', status: 'error', claimsCall: false, usage: { input_tokens: 0 } });
-    expect(memory.write([attempt('try1'), attempt('try2'), anAdmitted(nextId(), { externalId: 'ok', callId: 'c' })])).toEqual(['accepted', 'accepted', 'accepted']);
+    expect(memory.write([attempt('try1'), attempt('try2'), anAdmitted(nextId(), { externalId: 'ok', callId: 'c' })])).toEqual([
+      'accepted',
+      'accepted',
+      'accepted',
+    ]);
   });
 
   const qualities = Object.keys(QUALITY_RANK) as UsageQuality[];
@@ -131,7 +138,11 @@ describe('one event of many deliveries, one call of several reports', () => {
         // A second replay of everything changes nothing.
         const before = memory.stored.length;
         for (const batch of batches) {
-          memory.write(batch.map(({ externalId, quality, tokens, source }) => anAdmitted(nextId(), { externalId, callId: 'call', quality, usage: { input_tokens: tokens } }, { sourceId: source })));
+          memory.write(
+            batch.map(({ externalId, quality, tokens, source }) =>
+              anAdmitted(nextId(), { externalId, callId: 'call', quality, usage: { input_tokens: tokens } }, { sourceId: source }),
+            ),
+          );
         }
         expect(memory.stored).toHaveLength(before);
       }),

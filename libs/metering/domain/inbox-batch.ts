@@ -124,7 +124,12 @@ export class InboxBatch {
     for (const { name } of candidate.callKeys) {
       const known = this.calls.get(name);
       if (known && (!corrected || !isSameCall(known.response, candidate.response))) continue;
-      this.calls.set(name, { eventId: candidate.admitted.eventId, quality: candidate.quality, hash: candidate.figures, response: candidate.response ?? known?.response ?? null });
+      this.calls.set(name, {
+        eventId: candidate.admitted.eventId,
+        quality: candidate.quality,
+        hash: candidate.figures,
+        response: candidate.response ?? known?.response ?? null,
+      });
       if (known) this.movedCalls.add(name);
     }
   }

@@ -42,40 +42,47 @@ const usageSchema = z
     ...(Object.fromEntries(USAGE_POOLS.map((pool) => [pool, quantity.optional()])) as Record<(typeof USAGE_POOLS)[number], z.ZodOptional<typeof quantity>>),
     meters: z.record(externalId, quantity).refine(atMost, tooMany).optional(),
   })
-  .refine((usage) => (usage.reasoning_tokens ?? 0) <= (usage.output_tokens ?? 0), { error: 'must be at most output_tokens, which include it', path: ['reasoning_tokens'] });
+  .refine((usage) => (usage.reasoning_tokens ?? 0) <= (usage.output_tokens ?? 0), {
+    error: 'must be at most output_tokens, which include it',
+    path: ['reasoning_tokens'],
+  });
 
 /** What a sender may write; also the source of the OpenAPI document. */
 export const spendEventSchema = z.strictObject({
-    event_id: externalId.describe('Unique per source; a repeat with the same figures is a duplicate'),
-    occurred_at: time.optional(),
-    tenant_id: externalId.nullish(),
-    call_id: externalId.nullish(),
-    hold_id: externalId.nullish(),
-    user_id: externalId.nullish(),
-    feature: externalId.nullish(),
-    environment: externalId.nullish(),
-    assistant_id: externalId.nullish(),
-    thread_id: externalId.nullish(),
-    api_key_id: externalId.nullish(),
-    request_id: externalId.nullish(),
-    tags: z.record(externalId, shortText).refine(atMost, tooMany).nullish(),
-    provider: externalId.nullish(),
-    model: externalId.nullish(),
-    requested_model: externalId.nullish(),
-    usage: usageSchema.nullish(),
-    usage_quality: z.enum(['exact', 'drained', 'lookup', 'partial', 'tokenizer', 'estimated'], { error: 'must be one of exact, drained, lookup, partial, tokenizer, estimated' }).optional(),
-    cost_usd: usd.nullish(),
-    latency_ms: durationMs.nullish(),
-    ttft_ms: durationMs.nullish(),
-    stream: z.boolean({ error: 'must be true or false' }).nullish(),
-    status: z.enum(['success', 'error', 'cancelled', 'blocked'], { error: 'must be one of success, error, cancelled, blocked' }).optional(),
-    error: shortText.nullish(),
-    metadata: z
-      .record(externalId, z.union([shortText, z.number(), z.boolean()], { error: 'must be text, a number, true or false' }))
-      .refine(atMost, tooMany)
-      .refine((metadata) => Buffer.byteLength(JSON.stringify(metadata)) <= MAX_METADATA_BYTES, { error: `must be at most ${MAX_METADATA_BYTES} bytes` })
-      .nullish(),
-  });
+  event_id: externalId.describe('Unique per source; a repeat with the same figures is a duplicate'),
+  occurred_at: time.optional(),
+  tenant_id: externalId.nullish(),
+  call_id: externalId.nullish(),
+  hold_id: externalId.nullish(),
+  user_id: externalId.nullish(),
+  feature: externalId.nullish(),
+  environment: externalId.nullish(),
+  assistant_id: externalId.nullish(),
+  thread_id: externalId.nullish(),
+  api_key_id: externalId.nullish(),
+  request_id: externalId.nullish(),
+  tags: z.record(externalId, shortText).refine(atMost, tooMany).nullish(),
+  provider: externalId.nullish(),
+  model: externalId.nullish(),
+  requested_model: externalId.nullish(),
+  usage: usageSchema.nullish(),
+  usage_quality: z
+    .enum(['exact', 'drained', 'lookup', 'partial', 'tokenizer', 'estimated'], {
+      error: 'must be one of exact, drained, lookup, partial, tokenizer, estimated',
+    })
+    .optional(),
+  cost_usd: usd.nullish(),
+  latency_ms: durationMs.nullish(),
+  ttft_ms: durationMs.nullish(),
+  stream: z.boolean({ error: 'must be true or false' }).nullish(),
+  status: z.enum(['success', 'error', 'cancelled', 'blocked'], { error: 'must be one of success, error, cancelled, blocked' }).optional(),
+  error: shortText.nullish(),
+  metadata: z
+    .record(externalId, z.union([shortText, z.number(), z.boolean()], { error: 'must be text, a number, true or false' }))
+    .refine(atMost, tooMany)
+    .refine((metadata) => Buffer.byteLength(JSON.stringify(metadata)) <= MAX_METADATA_BYTES, { error: `must be at most ${MAX_METADATA_BYTES} bytes` })
+    .nullish(),
+});
 
 const KNOWN_FIELDS = new Set(Object.keys(spendEventSchema.shape));
 
@@ -132,7 +139,11 @@ function boundText(value: Json, depth: number): Json {
   if (depth >= 3) return null;
   if (Array.isArray(value)) return value.slice(0, MAX_ENTRIES).map((entry) => boundText(entry, depth + 1));
   if (!isJsonObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).slice(0, MAX_ENTRIES).map(([name, entry]) => [name.slice(0, MAX_SCALAR_BYTES), boundText(entry, depth + 1)]));
+  return Object.fromEntries(
+    Object.entries(value)
+      .slice(0, MAX_ENTRIES)
+      .map(([name, entry]) => [name.slice(0, MAX_SCALAR_BYTES), boundText(entry, depth + 1)]),
+  );
 }
 
 function refusal(item: Json, error: z.ZodError): ReadOutcome {

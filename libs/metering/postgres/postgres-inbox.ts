@@ -58,7 +58,13 @@ function toResult(admitted: AdmittedReport, resolution: Resolution): InboxResult
     case 'accepted':
       return { outcome: 'accepted', eventId: admitted.eventId, tenantId: admitted.tenantId };
     case 'corrected':
-      return { outcome: 'corrected', eventId: admitted.eventId, tenantId: admitted.tenantId, code: 'event.corrected', detail: 'better usage for a call that was reported before' };
+      return {
+        outcome: 'corrected',
+        eventId: admitted.eventId,
+        tenantId: admitted.tenantId,
+        code: 'event.corrected',
+        detail: 'better usage for a call that was reported before',
+      };
     case 'duplicate':
       return {
         outcome: 'duplicate',
@@ -97,10 +103,16 @@ async function claimKeys(tx: Sql, candidates: readonly Candidate[]): Promise<Map
       timeArray(first.map(([, candidate]) => candidate.admitted.receivedAt)),
     ],
   );
-  const lost = losers(first.map(([digest]) => digest), inserted);
+  const lost = losers(
+    first.map(([digest]) => digest),
+    inserted,
+  );
   if (lost.length === 0) return new Map();
   const rows = await tx.query<{ digest: Buffer; content_hash: Buffer; event_id: string; quality: number }>(
-    { name: 'metering.rival-keys', text: 'SELECT digest, content_hash, event_id, quality FROM metering.event_key WHERE digest = ANY($1::bytea[]) ORDER BY digest FOR UPDATE' },
+    {
+      name: 'metering.rival-keys',
+      text: 'SELECT digest, content_hash, event_id, quality FROM metering.event_key WHERE digest = ANY($1::bytea[]) ORDER BY digest FOR UPDATE',
+    },
     [byteaArray(lost)],
   );
   return new Map(rows.map((row) => [row.digest.toString('hex'), { eventId: row.event_id, quality: row.quality, hash: row.content_hash }]));
@@ -124,7 +136,10 @@ async function claimCalls(tx: Sql, candidates: readonly Candidate[]): Promise<Ma
       plainArray(first.map(([, candidate]) => candidate.quality)),
     ],
   );
-  const lost = losers(first.map(([digest]) => digest), inserted);
+  const lost = losers(
+    first.map(([digest]) => digest),
+    inserted,
+  );
   if (lost.length === 0) return new Map();
   const rows = await tx.query<{ digest: Buffer; figures_hash: Buffer; response_digest: Buffer | null; event_id: string; quality: number }>(
     {
@@ -133,7 +148,9 @@ async function claimCalls(tx: Sql, candidates: readonly Candidate[]): Promise<Ma
     },
     [byteaArray(lost)],
   );
-  return new Map(rows.map((row) => [row.digest.toString('hex'), { eventId: row.event_id, quality: row.quality, hash: row.figures_hash, response: row.response_digest }]));
+  return new Map(
+    rows.map((row) => [row.digest.toString('hex'), { eventId: row.event_id, quality: row.quality, hash: row.figures_hash, response: row.response_digest }]),
+  );
 }
 
 /** Tenants of the stored events that a report of this batch could correct. */
@@ -154,13 +171,20 @@ async function moveKeys(tx: Sql, batch: InboxBatch): Promise<void> {
   await tx.execute(
     `UPDATE metering.event_key k SET content_hash = m.content_hash, event_id = m.event_id, quality = m.quality
      FROM unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::smallint[]) AS m (digest, content_hash, event_id, quality) WHERE k.digest = m.digest`,
-    [byteaArray(moved.map((row) => row.digest)), byteaArray(moved.map((row) => row.hash)), plainArray(moved.map((row) => row.eventId)), plainArray(moved.map((row) => row.quality))],
+    [
+      byteaArray(moved.map((row) => row.digest)),
+      byteaArray(moved.map((row) => row.hash)),
+      plainArray(moved.map((row) => row.eventId)),
+      plainArray(moved.map((row) => row.quality)),
+    ],
   );
 }
 
 async function moveCalls(tx: Sql, batch: InboxBatch): Promise<void> {
   if (batch.droppedCalls.size > 0) {
-    await tx.execute('DELETE FROM metering.call WHERE digest = ANY($1::bytea[])', [byteaArray([...batch.droppedCalls].map((name) => Buffer.from(name, 'hex')))]);
+    await tx.execute('DELETE FROM metering.call WHERE digest = ANY($1::bytea[])', [
+      byteaArray([...batch.droppedCalls].map((name) => Buffer.from(name, 'hex'))),
+    ]);
   }
   const moved = [...batch.movedCalls].sort().flatMap((name) => withDigest(name, batch.calls.get(name)));
   if (moved.length === 0) return;

@@ -42,7 +42,12 @@ export class ListPrices {
       const sell = card === undefined ? undefined : model.sellRate(card);
       const thresholds = [...new Set([...prices.values()].flatMap((price) => price.tiers.map((tier) => tier.above)))].sort((a, b) => a - b);
       const pricesAbove = (above: number): ReadonlyMap<Component, FemtoPrice> =>
-        new Map([...prices].map(([component, price]) => [component, charged(component, price.tiers.findLast((tier) => tier.above <= above)?.price ?? price.base, sell)]));
+        new Map(
+          [...prices].map(([component, price]) => [
+            component,
+            charged(component, price.tiers.findLast((tier) => tier.above <= above)?.price ?? price.base, sell),
+          ]),
+        );
       return {
         provider: model.provider,
         model: model.model,

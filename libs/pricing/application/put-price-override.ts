@@ -73,7 +73,8 @@ export class PutPriceOverride {
     const current = this.book.find(providerKey(input.provider), input.model)?.at(now).prices ?? new Map();
     if (!input.acceptJump) refuseJumps(prices, current);
     const effectiveFrom = input.effectiveFrom ?? (changesPrices(prices, current) || before !== undefined ? now : ALWAYS);
-    if (input.effectiveTo !== null && input.effectiveTo <= effectiveFrom) throw invalid([{ path: 'effective_to', message: 'must be later than effective_from' }]);
+    if (input.effectiveTo !== null && input.effectiveTo <= effectiveFrom)
+      throw invalid([{ path: 'effective_to', message: 'must be later than effective_from' }]);
     const { overrideId, provider, model, effectiveTo } = input;
     return { overrideId, revision: (before?.revision ?? 0) + 1, provider, model, prices, effectiveFrom, effectiveTo, createdAt: now };
   }
@@ -81,8 +82,10 @@ export class PutPriceOverride {
 
 function readDecision(input: PutPriceOverrideInput): ReadonlyMap<Component, FemtoPrice> {
   const { prices, problems } = readPrices(input.prices, 'prices');
-  if ((input.provider === ANY) !== (input.model === ANY)) problems.push({ path: 'model', message: '"*" stands for every model of every provider: provider and model are both "*" or neither' });
-  else if (input.model === ANY && [...prices.keys()].some((component) => meterName(component) === null)) problems.push({ path: 'prices', message: 'only meters can have one price for every model' });
+  if ((input.provider === ANY) !== (input.model === ANY))
+    problems.push({ path: 'model', message: '"*" stands for every model of every provider: provider and model are both "*" or neither' });
+  else if (input.model === ANY && [...prices.keys()].some((component) => meterName(component) === null))
+    problems.push({ path: 'prices', message: 'only meters can have one price for every model' });
   if (problems.length > 0) throw invalid(problems);
   return prices;
 }
@@ -122,6 +125,7 @@ function otherModel(): DomainError {
   return new DomainError({
     code: 'price_override.other_model',
     kind: 'conflict',
-    publicMessage: 'this override prices another model; its history explains what was billed, so make an override with another id and end this one with effective_to',
+    publicMessage:
+      'this override prices another model; its history explains what was billed, so make an override with another id and end this one with effective_to',
   });
 }

@@ -63,7 +63,8 @@ function readDecision(input: PutRateCardInput): { markup: Markup; prices: RateCa
     problems.push(...read.problems);
     return { provider: entry.provider, model: entry.model, prices: read.prices };
   });
-  if (markup === null || problems.length > 0) throw new DomainError({ code: 'price.invalid', kind: 'invalid', publicMessage: 'the rate card does not fit', errors: problems });
+  if (markup === null || problems.length > 0)
+    throw new DomainError({ code: 'price.invalid', kind: 'invalid', publicMessage: 'the rate card does not fit', errors: problems });
   return { markup, prices };
 }
 

@@ -9,7 +9,9 @@ const file = readBaseBook();
 const at = new Date('2026-11-22T12:00:00Z');
 
 function priceTexts(model: BaseBookFile['providers'][number]['models'][number]): string[] {
-  return model.periods.flatMap((period) => Object.values(period.prices).flatMap((price) => (typeof price === 'string' ? [price] : [price.base, ...price.tiers.map(([, tier]) => tier)])));
+  return model.periods.flatMap((period) =>
+    Object.values(period.prices).flatMap((price) => (typeof price === 'string' ? [price] : [price.base, ...price.tiers.map(([, tier]) => tier)])),
+  );
 }
 
 describe('the shipped list prices', () => {
@@ -25,9 +27,19 @@ describe('the shipped list prices', () => {
   it('agree with the catalogue own calculator for every model priced by the token', () => {
     const disagreements = file.providers.flatMap((provider) =>
       provider.models.flatMap((model) => {
-        const rating = snapshotWith().rate(aQuery({ provider: provider.id, model: model.id, usage: { input_tokens: 700, cache_read_tokens: 200, cache_creation_tokens: 100, output_tokens: 50 }, at }));
+        const rating = snapshotWith().rate(
+          aQuery({
+            provider: provider.id,
+            model: model.id,
+            usage: { input_tokens: 700, cache_read_tokens: 200, cache_creation_tokens: 100, output_tokens: 50 },
+            at,
+          }),
+        );
         if (!rating.ok) return [];
-        const theirs = calcPrice({ input_tokens: 1_000, cache_read_tokens: 200, cache_write_tokens: 100, output_tokens: 50 }, model.id, { providerId: provider.id, timestamp: at });
+        const theirs = calcPrice({ input_tokens: 1_000, cache_read_tokens: 200, cache_write_tokens: 100, output_tokens: 50 }, model.id, {
+          providerId: provider.id,
+          timestamp: at,
+        });
         // Their matching is looser: an id may be caught by another model's rule first. Only the same model can be compared.
         if (theirs === null || theirs.model.id !== model.id) return [];
         const ours = Number(rating.costNano) / 1e9;
@@ -45,7 +57,9 @@ describe('the shipped list prices', () => {
 
   it('find every model under its own id', () => {
     const book = new BaseBook(file);
-    const lost = file.providers.flatMap((provider) => provider.models.filter((model) => book.find(provider.id, model.id)?.id !== model.id).map((model) => `${provider.id}/${model.id}`));
+    const lost = file.providers.flatMap((provider) =>
+      provider.models.filter((model) => book.find(provider.id, model.id)?.id !== model.id).map((model) => `${provider.id}/${model.id}`),
+    );
     expect(lost).toEqual([]);
   });
 });

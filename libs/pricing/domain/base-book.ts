@@ -171,7 +171,9 @@ function compilePrices(prices: BaseModelFile['periods'][number]['prices']): Pric
     if (!isComponent(component)) throw new Error(`the base price book prices "${component}", which is no component`);
     table.set(
       component,
-      typeof price === 'string' ? flatPrice(parsePrice(price)) : { base: parsePrice(price.base), tiers: price.tiers.map(([above, tier]) => ({ above, price: parsePrice(tier) })) },
+      typeof price === 'string'
+        ? flatPrice(parsePrice(price))
+        : { base: parsePrice(price.base), tiers: price.tiers.map(([above, tier]) => ({ above, price: parsePrice(tier) })) },
     );
   }
   return table;

@@ -29,15 +29,15 @@ export class AliasIndex {
     return set.find((alias) => alias.sourceId === sourceId) ?? set.find((alias) => alias.sourceId === '');
   }
 
-  /** What `name` was seen to be at this source, or at any source where this one never used it. */
+  /** What `name` was seen to be at this source; a caller without a source ('') gets what it was seen to be anywhere. One source's events never price another's. */
   findLearned(sourceId: string, name: string): readonly ModelAlias[] {
-    const learned = this.named(name).filter((alias) => alias.learned);
-    const own = learned.filter((alias) => alias.sourceId === sourceId);
-    return own.length > 0 ? own : learned;
+    return this.named(name).filter((alias) => alias.learned && (sourceId === '' || alias.sourceId === sourceId));
   }
 
   has(alias: Omit<ModelAlias, 'learned'>): boolean {
-    return this.named(alias.alias).some((known) => known.sourceId === alias.sourceId && known.alias === alias.alias && known.provider === alias.provider && known.model === alias.model);
+    return this.named(alias.alias).some(
+      (known) => known.sourceId === alias.sourceId && known.alias === alias.alias && known.provider === alias.provider && known.model === alias.model,
+    );
   }
 
   /** Every alias, in no particular order. */

@@ -66,7 +66,7 @@ function isVersionAfter(text: string, rest: string): boolean {
   if (/[-@:]$/.test(text)) return LEADING_VERSION.test(rest);
   // "claude-sonnet-4-2025" and "gemini-2.0-flash-0" stop inside a date or a revision.
   if (/-20\d\d$/.test(text)) return /^\d{4}(?:-v\d+(?::\d+)?)?$/.test(rest);
-  if (/-0$/.test(text) && /^\d{2}$/.test(rest)) return true;
+  if (text.endsWith('-0') && /^\d{2}$/.test(rest)) return true;
   return VERSIONS.test(rest);
 }
 

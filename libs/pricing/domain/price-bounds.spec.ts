@@ -2,7 +2,8 @@ import { pricesOf } from '../testing/price-decisions.js';
 import { jumps, readPrices } from './price-bounds.js';
 import { flatPrice, type PriceTable } from './price-table.js';
 
-const tableOf = (prices: Readonly<Record<string, string>>): PriceTable => new Map([...pricesOf(prices)].map(([component, price]) => [component, flatPrice(price)]));
+const tableOf = (prices: Readonly<Record<string, string>>): PriceTable =>
+  new Map([...pricesOf(prices)].map(([component, price]) => [component, flatPrice(price)]));
 
 describe('F27 an absurd price is refused before anybody is billed by it', () => {
   it.each([
@@ -28,7 +29,9 @@ describe('F27 an absurd price is refused before anybody is billed by it', () => 
   });
 
   it.each(['tokens', 'meter:', 'meter: x', '__proto__', 'meter:a\u0000'])('%p is no component', (component) => {
-    expect(readPrices(Object.fromEntries([[component, '1']]), 'prices').problems).toEqual([{ path: `prices.${component}`, message: expect.stringContaining('usage pool') }]);
+    expect(readPrices(Object.fromEntries([[component, '1']]), 'prices').problems).toEqual([
+      { path: `prices.${component}`, message: expect.stringContaining('usage pool') },
+    ]);
   });
 
   it('no component at all is no decision', () => {

@@ -13,29 +13,58 @@ function alias(name: string, provider: string, model: string, more: Partial<Mode
 describe('list prices give what providers publish', () => {
   it('gpt-4o with a cached prompt', () => {
     const rating = rateOf({ usage: { input_tokens: 176, cache_read_tokens: 1_024, output_tokens: 350 } });
-    expect(rating).toMatchObject({ ok: true, costNano: nano('0.005220000'), chargeNano: nano('0.005220000'), provider: 'openai', model: 'gpt-4o', priceVersion: 'genai-prices-0.1.8/openai/gpt-4o' });
+    expect(rating).toMatchObject({
+      ok: true,
+      costNano: nano('0.005220000'),
+      chargeNano: nano('0.005220000'),
+      provider: 'openai',
+      model: 'gpt-4o',
+      priceVersion: 'genai-prices-0.1.8/openai/gpt-4o',
+    });
   });
 
   it('claude-sonnet-4-5 with both kinds of cache write and a web search', () => {
-    const usage = { input_tokens: 312, cache_read_tokens: 18_000, cache_creation_tokens: 2_048, cache_creation_1h_tokens: 4_096, output_tokens: 700, reasoning_tokens: 180 };
+    const usage = {
+      input_tokens: 312,
+      cache_read_tokens: 18_000,
+      cache_creation_tokens: 2_048,
+      cache_creation_1h_tokens: 4_096,
+      output_tokens: 700,
+      reasoning_tokens: 180,
+    };
     const query = { provider: 'anthropic', model: 'anthropic/claude-sonnet-4-5-20250929' };
     expect(rateOf({ ...query, usage })).toMatchObject({ ok: true, costNano: nano('0.049092000'), model: 'claude-sonnet-4-5' });
     const searched = rateOf({ ...query, usage: { ...usage, meters: { web_search: 1 } } });
     expect(searched).toMatchObject({ ok: true, costNano: nano('0.059092000') });
-    expect(searched.ok && searched.lines.at(-1)).toEqual({ component: 'meter:web_search', quantity: 1, unitPrice: 10_000_000_000_000n, costNano: nano('0.010000000'), chargeNano: nano('0.010000000') });
+    expect(searched.ok && searched.lines.at(-1)).toEqual({
+      component: 'meter:web_search',
+      quantity: 1,
+      unitPrice: 10_000_000_000_000n,
+      costNano: nano('0.010000000'),
+      chargeNano: nano('0.010000000'),
+    });
   });
 
   it('gpt-4o-mini', () => {
-    expect(rateOf({ model: 'openai/gpt-4o-mini', usage: { input_tokens: 640, output_tokens: 910 } })).toMatchObject({ ok: true, costNano: nano('0.000642000') });
+    expect(rateOf({ model: 'openai/gpt-4o-mini', usage: { input_tokens: 640, output_tokens: 910 } })).toMatchObject({
+      ok: true,
+      costNano: nano('0.000642000'),
+    });
   });
 
   it('claude-sonnet-4-5 of a stream cut short', () => {
-    expect(rateOf({ provider: 'anthropic', model: 'claude-sonnet-4-5', usage: { input_tokens: 44, output_tokens: 212 } })).toMatchObject({ ok: true, costNano: nano('0.003312000') });
+    expect(rateOf({ provider: 'anthropic', model: 'claude-sonnet-4-5', usage: { input_tokens: 44, output_tokens: 212 } })).toMatchObject({
+      ok: true,
+      costNano: nano('0.003312000'),
+    });
   });
 
   it('claude-sonnet-4-5 above 200,000 input tokens', () => {
     const usage = { input_tokens: 1, cache_read_tokens: 200_000, output_tokens: 10 };
-    expect(rateOf({ provider: 'anthropic', model: 'claude-sonnet-4-5', usage })).toMatchObject({ ok: true, costNano: nano('0.000006000') + nano('0.120000000') + nano('0.000225000') });
+    expect(rateOf({ provider: 'anthropic', model: 'claude-sonnet-4-5', usage })).toMatchObject({
+      ok: true,
+      costNano: nano('0.000006000') + nano('0.120000000') + nano('0.000225000'),
+    });
   });
 
   it('gpt-5.5 has its dearer tier from 272,000 input tokens on, as the catalogue lists it', () => {
@@ -84,7 +113,12 @@ describe('whose price a name gets', () => {
     ['anthropic', 'claude-opus-4-5-20251101', 'anthropic', 'claude-opus-4-5'],
     ['bedrock', 'bedrock/us.anthropic.claude-opus-4-6-v1:0', 'aws', 'regional.anthropic.claude-opus-4-6-v1:0'],
     ['bedrock_converse', 'bedrock/converse/us-east-1/meta.llama3-3-70b-instruct-v1:0', 'aws', 'meta.llama3-3-70b-instruct-v1:0'],
-    ['aws.bedrock', 'arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-6', 'aws', 'regional.anthropic.claude-sonnet-4-6-v1:0'],
+    [
+      'aws.bedrock',
+      'arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-6',
+      'aws',
+      'regional.anthropic.claude-sonnet-4-6-v1:0',
+    ],
     ['vertex_ai', 'vertex_ai/claude-sonnet-4-5@20250929', 'google', 'claude-sonnet-4-5'],
     ['gemini', 'gemini/gemini-2.5-pro-preview-05-06', 'google', 'gemini-2.5-pro'],
     ['google', 'models/gemini-2.5-flash', 'google', 'gemini-2.5-flash'],
@@ -93,7 +127,11 @@ describe('whose price a name gets', () => {
     ['groq', 'groq/llama-3.3-70b-versatile', 'groq', 'llama-3.3-70b-versatile'],
     ['xai', 'xai/grok-4.3-20260501', 'x-ai', 'grok-4.3'],
   ])('%s %s is %s %s', (provider, model, resolvedProvider, resolvedModel) => {
-    expect(rateOf({ provider, model, usage: { input_tokens: 1, output_tokens: 1 } })).toMatchObject({ ok: true, provider: resolvedProvider, model: resolvedModel });
+    expect(rateOf({ provider, model, usage: { input_tokens: 1, output_tokens: 1 } })).toMatchObject({
+      ok: true,
+      provider: resolvedProvider,
+      model: resolvedModel,
+    });
   });
 
   it.each([
@@ -117,7 +155,13 @@ describe('whose price a name gets', () => {
   });
 
   it('a model without a price that consumed nothing costs nothing', () => {
-    expect(rateOf({ provider: 'hosted_vllm', model: 'acme', usage: { input_tokens: 0, meters: { mcp_tool_calls: 1 } } })).toMatchObject({ ok: true, costNano: 0n, lines: [], provider: 'hosted_vllm', model: 'acme' });
+    expect(rateOf({ provider: 'hosted_vllm', model: 'acme', usage: { input_tokens: 0, meters: { mcp_tool_calls: 1 } } })).toMatchObject({
+      ok: true,
+      costNano: 0n,
+      lines: [],
+      provider: 'hosted_vllm',
+      model: 'acme',
+    });
   });
 
   it('names the component that has no price', () => {
@@ -141,7 +185,10 @@ describe('aliases', () => {
 
   it('a set alias of the name asked for prices a deployment nobody knows', () => {
     const snapshot = snapshotWith({ aliases: [alias('smart', 'azure', 'gpt-4o')] });
-    expect(snapshot.rate(aQuery({ provider: 'azure', model: 'azure/my-deployment', requestedModel: 'smart', usage: TOKENS }))).toMatchObject({ provider: 'azure', model: 'gpt-4o' });
+    expect(snapshot.rate(aQuery({ provider: 'azure', model: 'azure/my-deployment', requestedModel: 'smart', usage: TOKENS }))).toMatchObject({
+      provider: 'azure',
+      model: 'gpt-4o',
+    });
   });
 
   it('a source has its own meaning of a name', () => {
@@ -151,32 +198,60 @@ describe('aliases', () => {
   });
 
   it('set wins over learned', () => {
-    const snapshot = snapshotWith({ aliases: [alias('smart', 'anthropic', 'claude-opus-4-6', { sourceId: 'litellm', learned: true }), alias('smart', 'openai', 'gpt-4o')] });
+    const snapshot = snapshotWith({
+      aliases: [alias('smart', 'anthropic', 'claude-opus-4-6', { sourceId: 'litellm', learned: true }), alias('smart', 'openai', 'gpt-4o')],
+    });
     expect(snapshot.rate(aQuery({ provider: null, model: 'smart', usage: TOKENS }))).toMatchObject({ model: 'gpt-4o' });
   });
 
   it('of several learned deployments the dearest is taken', () => {
     const learned = { sourceId: 'litellm', learned: true };
-    const aliases = [alias('smart', 'openai', 'gpt-4o-mini', learned), alias('smart', 'anthropic', 'anthropic/claude-opus-4-6', learned), alias('smart', 'hosted_vllm', 'acme', learned)];
+    const aliases = [
+      alias('smart', 'openai', 'gpt-4o-mini', learned),
+      alias('smart', 'anthropic', 'anthropic/claude-opus-4-6', learned),
+      alias('smart', 'hosted_vllm', 'acme', learned),
+    ];
     expect(snapshotWith({ aliases }).rate(aQuery({ provider: null, model: 'smart', usage: TOKENS }))).toMatchObject({ model: 'claude-opus-4-6' });
+  });
+
+  it('what one source taught never prices an event of another, only a question without a source', () => {
+    const snapshot = snapshotWith({ aliases: [alias('smart', 'openai', 'gpt-4o', { sourceId: 'a', learned: true })] });
+    const model = (sourceId: string): unknown => snapshot.rate(aQuery({ provider: null, model: 'smart', sourceId, usage: TOKENS }));
+    expect(model('a')).toMatchObject({ model: 'gpt-4o' });
+    expect(model('')).toMatchObject({ model: 'gpt-4o' });
+    expect(model('b')).toEqual({ ok: false, reason: 'model_unpriced' });
   });
 
   it('a learned alias never prices a model that is known to be another', () => {
     const aliases = [alias('smart', 'openai', 'gpt-4o', { sourceId: 'litellm', learned: true })];
-    expect(snapshotWith({ aliases }).rate(aQuery({ provider: 'azure', model: 'azure/my-deployment', requestedModel: 'smart', usage: TOKENS }))).toEqual({ ok: false, reason: 'model_unpriced' });
+    expect(snapshotWith({ aliases }).rate(aQuery({ provider: 'azure', model: 'azure/my-deployment', requestedModel: 'smart', usage: TOKENS }))).toEqual({
+      ok: false,
+      reason: 'model_unpriced',
+    });
   });
 });
 
 describe('overrides', () => {
   it('replace the components they name and leave the rest listed', () => {
     const snapshot = snapshotWith({ overrides: [anOverride({ revision: 2, prices: { input_tokens: '0.000001' } })] });
-    expect(snapshot.rate(aQuery({ usage: TOKENS }))).toMatchObject({ costNano: nano('0.002000000'), priceVersion: 'genai-prices-0.1.8/openai/gpt-4o;override:my@2' });
+    expect(snapshot.rate(aQuery({ usage: TOKENS }))).toMatchObject({
+      costNano: nano('0.002000000'),
+      priceVersion: 'genai-prices-0.1.8/openai/gpt-4o;override:my@2',
+    });
   });
 
   it('price a model no list knows', () => {
-    const snapshot = snapshotWith({ overrides: [anOverride({ provider: 'hosted_vllm', model: 'acme-llama-finetune', prices: { input_tokens: '0.0000001', output_tokens: '0.0000004' } })] });
+    const snapshot = snapshotWith({
+      overrides: [anOverride({ provider: 'hosted_vllm', model: 'acme-llama-finetune', prices: { input_tokens: '0.0000001', output_tokens: '0.0000004' } })],
+    });
     const rating = snapshot.rate(aQuery({ provider: 'hosted_vllm', model: 'hosted_vllm/acme-llama-finetune', usage: { input_tokens: 90, output_tokens: 40 } }));
-    expect(rating).toMatchObject({ ok: true, costNano: nano('0.000025000'), provider: 'hosted_vllm', model: 'acme-llama-finetune', priceVersion: 'override:my@1' });
+    expect(rating).toMatchObject({
+      ok: true,
+      costNano: nano('0.000025000'),
+      provider: 'hosted_vllm',
+      model: 'acme-llama-finetune',
+      priceVersion: 'override:my@1',
+    });
     expect(snapshot.rate(aQuery({ provider: null, model: 'acme-llama-finetune', usage: TOKENS }))).toMatchObject({ provider: 'hosted_vllm' });
   });
 
@@ -186,7 +261,10 @@ describe('overrides', () => {
   });
 
   it('of the very name stand above those of the model', () => {
-    const overrides = [anOverride({ overrideId: 'model', prices: { input_tokens: '0.000002' } }), anOverride({ overrideId: 'name', model: 'gpt-4o-2024-08-06', prices: { input_tokens: '0.000001' } })];
+    const overrides = [
+      anOverride({ overrideId: 'model', prices: { input_tokens: '0.000002' } }),
+      anOverride({ overrideId: 'name', model: 'gpt-4o-2024-08-06', prices: { input_tokens: '0.000001' } }),
+    ];
     const snapshot = snapshotWith({ overrides });
     expect(snapshot.rate(aQuery({ model: 'gpt-4o-2024-08-06', usage: { input_tokens: 1_000 } }))).toMatchObject({ costNano: nano('0.001000000') });
     expect(snapshot.rate(aQuery({ model: 'gpt-4o-2024-11-20', usage: { input_tokens: 1_000 } }))).toMatchObject({ costNano: nano('0.002000000') });
@@ -195,7 +273,13 @@ describe('overrides', () => {
   it('of every model price a meter, also of a call without a model', () => {
     const snapshot = snapshotWith({ overrides: [anOverride({ provider: '*', model: '*', prices: { 'meter:pdf_pages': '0.002' } })] });
     expect(snapshot.rate(aQuery({ usage: { input_tokens: 1_000, meters: { pdf_pages: 2 } } }))).toMatchObject({ costNano: nano('0.006500000') });
-    expect(snapshot.rate(aQuery({ provider: null, model: null, usage: { meters: { pdf_pages: 2 } } }))).toMatchObject({ ok: true, costNano: nano('0.004000000'), provider: 'unknown', model: 'unknown', priceVersion: 'override:my@1' });
+    expect(snapshot.rate(aQuery({ provider: null, model: null, usage: { meters: { pdf_pages: 2 } } }))).toMatchObject({
+      ok: true,
+      costNano: nano('0.004000000'),
+      provider: 'unknown',
+      model: 'unknown',
+      priceVersion: 'override:my@1',
+    });
     expect(snapshot.rate(aQuery({ provider: null, model: '*', usage: TOKENS }))).toEqual({ ok: false, reason: 'model_unpriced' });
   });
 });
@@ -203,7 +287,11 @@ describe('overrides', () => {
 describe('rate cards', () => {
   it('mark up the cost of the tenant of the card', () => {
     const snapshot = snapshotWith({ rateCards: [aRateCard({ markup: '15' })] });
-    expect(snapshot.rate(aQuery({ usage: TOKENS, rateCardId: 'std' }))).toMatchObject({ costNano: nano('0.003500000'), chargeNano: nano('0.004025000'), priceVersion: 'genai-prices-0.1.8/openai/gpt-4o;card:std@1' });
+    expect(snapshot.rate(aQuery({ usage: TOKENS, rateCardId: 'std' }))).toMatchObject({
+      costNano: nano('0.003500000'),
+      chargeNano: nano('0.004025000'),
+      priceVersion: 'genai-prices-0.1.8/openai/gpt-4o;card:std@1',
+    });
     expect(snapshot.rate(aQuery({ usage: TOKENS }))).toMatchObject({ chargeNano: nano('0.003500000') });
   });
 
@@ -215,7 +303,10 @@ describe('rate cards', () => {
   });
 
   it('a card that does not exist charges the cost and says so', () => {
-    expect(listed.rate(aQuery({ usage: TOKENS, rateCardId: 'gone' }))).toMatchObject({ chargeNano: nano('0.003500000'), priceVersion: 'genai-prices-0.1.8/openai/gpt-4o;card:gone@missing' });
+    expect(listed.rate(aQuery({ usage: TOKENS, rateCardId: 'gone' }))).toMatchObject({
+      chargeNano: nano('0.003500000'),
+      priceVersion: 'genai-prices-0.1.8/openai/gpt-4o;card:gone@missing',
+    });
   });
 
   it('S5 a changed card counts from the moment it was made', () => {
@@ -230,7 +321,14 @@ describe('rate cards', () => {
 
 describe('a trusted reported cost', () => {
   it('is booked as it is, also for a model without a price', () => {
-    expect(rateOf({ provider: 'hosted_vllm', model: 'acme', usage: TOKENS, reportedCostNano: 123n })).toMatchObject({ ok: true, costNano: 123n, chargeNano: 123n, priceVersion: 'reported', provider: 'hosted_vllm', model: 'acme' });
+    expect(rateOf({ provider: 'hosted_vllm', model: 'acme', usage: TOKENS, reportedCostNano: 123n })).toMatchObject({
+      ok: true,
+      costNano: 123n,
+      chargeNano: 123n,
+      priceVersion: 'reported',
+      provider: 'hosted_vllm',
+      model: 'acme',
+    });
   });
 
   it('of 0 is a cost of 0, and a free call charges nothing', () => {

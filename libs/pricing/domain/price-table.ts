@@ -1,6 +1,7 @@
 /**
  * The prices that apply to one model at one instant, and what stands in for a component the provider's list does not name.
  * A price is only ever inherited where the provider's own list says so by leaving it out; nothing is estimated from another price:
+ * - reasoning is output, and costs what output costs;
  * - image input costs what text input costs, unless listed apart: that is how chat models list it;
  * - cache reads cost what uncached input costs where the list has no cache price at all;
  * - cache writes (either lifetime) cost what uncached input costs where the list has no price for writing: writing is then free of surcharge;
@@ -43,19 +44,11 @@ export function priceOf(table: PriceTable, component: Component): ComponentPrice
 }
 
 function inheritedPrice(table: PriceTable, component: Component): ComponentPrice | undefined {
-  switch (component) {
-    case 'image_input_tokens':
-      return table.get('input_tokens');
-    case 'cache_read_tokens':
-      return listsAny(table, 'cache_creation_tokens', 'cache_creation_1h_tokens') ? undefined : table.get('input_tokens');
-    case 'cache_creation_tokens':
-    case 'cache_creation_1h_tokens':
-      return listsAny(table, 'cache_creation_tokens', 'cache_creation_1h_tokens') ? undefined : table.get('input_tokens');
-    case 'reasoning_tokens':
-      return table.get('output_tokens');
-    default:
-      return undefined;
-  }
+  if (component === 'image_input_tokens') return table.get('input_tokens');
+  if (component === 'reasoning_tokens') return table.get('output_tokens');
+  const isWrite = component === 'cache_creation_tokens' || component === 'cache_creation_1h_tokens';
+  if (!isWrite && component !== 'cache_read_tokens') return undefined;
+  return listsAny(table, 'cache_creation_tokens', 'cache_creation_1h_tokens') ? undefined : table.get('input_tokens');
 }
 
 function listsAny(table: PriceTable, ...pools: UsagePool[]): boolean {

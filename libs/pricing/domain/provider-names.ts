@@ -3,6 +3,18 @@
  * "aws.bedrock"): all become the price book's name. A name not listed here stays what it is, so a self-hosted engine
  * ("hosted_vllm", "ollama") never borrows a list price by accident.
  */
+const VERTEX = [
+  'vertex',
+  'vertex_ai',
+  'vertex_ai_beta',
+  'vertex-ai',
+  'google_vertex',
+  'google-vertex',
+  'google-vertex-ai',
+  'vertex_ai-language-models',
+  'vertex_ai-anthropic_models',
+];
+
 const CANONICAL: ReadonlyMap<string, string> = new Map(
   Object.entries({
     anthropic: ['anthropic_text'],
@@ -12,10 +24,7 @@ const CANONICAL: ReadonlyMap<string, string> = new Map(
     cloudflare: ['workers-ai'],
     fireworks: ['fireworks_ai', 'fireworks-ai'],
     'github-copilot': ['github_copilot'],
-    google: [
-      ...['gemini', 'palm', 'vertex', 'vertex_ai', 'vertex_ai_beta', 'vertex-ai', 'google_vertex', 'google-vertex', 'google-vertex-ai', 'google-ai-studio'],
-      ...['vertex_ai-language-models', 'vertex_ai-anthropic_models', 'google_genai', 'gcp.gemini', 'gcp.vertex_ai', 'gcp.gen_ai'],
-    ],
+    google: [...VERTEX, 'gemini', 'google-ai-studio', 'google_genai', 'palm', 'gcp.gemini', 'gcp.gen_ai', 'gcp.vertex_ai'],
     mistral: ['mistralai', 'mistral_ai', 'codestral', 'text-completion-codestral'],
     moonshotai: ['moonshot', 'moonshot_ai'],
     openai: ['text-completion-openai', 'open_ai'],

@@ -30,9 +30,11 @@ function isNearest(nano: bigint, [numerator, denominator]: Fraction): boolean {
   return 2n * (difference < 0n ? -difference : difference) <= denominator;
 }
 
-const tableOf = (prices: Readonly<Record<string, string>>): PriceTable => new Map([...pricesOf(prices)].map(([component, base]) => [component, { base, tiers: [] }]));
+const tableOf = (prices: Readonly<Record<string, string>>): PriceTable =>
+  new Map([...pricesOf(prices)].map(([component, base]) => [component, { base, tiers: [] }]));
 const run = (usage: Usage, prices: PriceTable, sell: SellRate = AT_COST, free = false): Rated => rate({ usage, prices, sell, free });
-const sellAt = (markup: string, prices: Readonly<Record<string, string>> = {}): SellRate => sellRateFor(aRateCard({ markup, prices: [{ prices }] }), 'openai', ['gpt-4o']);
+const sellAt = (markup: string, prices: Readonly<Record<string, string>> = {}): SellRate =>
+  sellRateFor(aRateCard({ markup, prices: [{ prices }] }), 'openai', ['gpt-4o']);
 
 const priceTexts = fc.bigInt({ min: 0n, max: 10n ** 13n }).map((femto) => formatPrice(femto));
 const quantities = fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 200_000 }), fc.maxSafeNat());
@@ -79,7 +81,10 @@ describe('L8 the cost of a call is exact and rounded once', () => {
   });
 
   it('three lines of 0.4 nano-dollars make one nano-dollar, on the first line', () => {
-    const rated = run({ input_tokens: 1, cache_read_tokens: 1, output_tokens: 1 }, tableOf({ input_tokens: '0.0000000004', cache_read_tokens: '0.0000000004', output_tokens: '0.0000000004' }));
+    const rated = run(
+      { input_tokens: 1, cache_read_tokens: 1, output_tokens: 1 },
+      tableOf({ input_tokens: '0.0000000004', cache_read_tokens: '0.0000000004', output_tokens: '0.0000000004' }),
+    );
     expect(rated).toMatchObject({ ok: true, costNano: 1n, lines: [{ costNano: 1n }, { costNano: 0n }, { costNano: 0n }] });
   });
 
@@ -115,7 +120,11 @@ describe('a consumed component without a price is never free', () => {
   });
 
   it('a meter of the caller own work counts and costs nothing', () => {
-    expect(run({ input_tokens: 10, meters: { mcp_tool_calls: 3, requests: 1, vector_reads: 9 } }, prices)).toMatchObject({ ok: true, costNano: 10_000n, lines: [{ component: 'input_tokens' }] });
+    expect(run({ input_tokens: 10, meters: { mcp_tool_calls: 3, requests: 1, vector_reads: 9 } }, prices)).toMatchObject({
+      ok: true,
+      costNano: 10_000n,
+      lines: [{ component: 'input_tokens' }],
+    });
   });
 
   it('a component of quantity 0 needs no price', () => {
@@ -123,18 +132,28 @@ describe('a consumed component without a price is never free', () => {
   });
 
   it('a price of 0 is a price', () => {
-    expect(run({ input_tokens: 10 }, tableOf({ input_tokens: '0' }))).toMatchObject({ ok: true, costNano: 0n, lines: [{ component: 'input_tokens', quantity: 10 }] });
+    expect(run({ input_tokens: 10 }, tableOf({ input_tokens: '0' }))).toMatchObject({
+      ok: true,
+      costNano: 0n,
+      lines: [{ component: 'input_tokens', quantity: 10 }],
+    });
   });
 });
 
 describe('what stands in for a price the list leaves out', () => {
   it('cached tokens cost what input costs where the list knows no cache price', () => {
     const prices = tableOf({ input_tokens: '0.000003' });
-    expect(run({ cache_read_tokens: 2, cache_creation_tokens: 3, cache_creation_1h_tokens: 4, image_input_tokens: 5 }, prices)).toMatchObject({ ok: true, costNano: 42_000n });
+    expect(run({ cache_read_tokens: 2, cache_creation_tokens: 3, cache_creation_1h_tokens: 4, image_input_tokens: 5 }, prices)).toMatchObject({
+      ok: true,
+      costNano: 42_000n,
+    });
   });
 
   it('writing costs what input costs where only reading has a price', () => {
-    expect(run({ cache_creation_tokens: 3 }, tableOf({ input_tokens: '0.000003', cache_read_tokens: '0.000001' }))).toMatchObject({ ok: true, costNano: 9_000n });
+    expect(run({ cache_creation_tokens: 3 }, tableOf({ input_tokens: '0.000003', cache_read_tokens: '0.000001' }))).toMatchObject({
+      ok: true,
+      costNano: 9_000n,
+    });
   });
 
   it('a 1 hour write is not taken for a 5 minute write', () => {
@@ -143,7 +162,10 @@ describe('what stands in for a price the list leaves out', () => {
   });
 
   it('a read beside a priced write is not taken for input', () => {
-    expect(run({ cache_read_tokens: 3 }, tableOf({ input_tokens: '0.000003', cache_creation_tokens: '0.00000375' }))).toEqual({ ok: false, component: 'cache_read_tokens' });
+    expect(run({ cache_read_tokens: 3 }, tableOf({ input_tokens: '0.000003', cache_creation_tokens: '0.00000375' }))).toEqual({
+      ok: false,
+      component: 'cache_read_tokens',
+    });
   });
 });
 
@@ -179,11 +201,15 @@ describe('tiers are cliffs on the total input', () => {
   ]);
 
   it('200,000 input tokens are below the tier', () => {
-    expect(run({ input_tokens: 100_000, cache_read_tokens: 100_000, output_tokens: 1 }, prices)).toMatchObject({ costNano: 300_000_000n + 30_000_000n + 15_000n });
+    expect(run({ input_tokens: 100_000, cache_read_tokens: 100_000, output_tokens: 1 }, prices)).toMatchObject({
+      costNano: 300_000_000n + 30_000_000n + 15_000n,
+    });
   });
 
   it('one token more re-prices every token, output included', () => {
-    expect(run({ input_tokens: 100_001, cache_read_tokens: 100_000, output_tokens: 1 }, prices)).toMatchObject({ costNano: 600_006_000n + 60_000_000n + 22_500n });
+    expect(run({ input_tokens: 100_001, cache_read_tokens: 100_000, output_tokens: 1 }, prices)).toMatchObject({
+      costNano: 600_006_000n + 60_000_000n + 22_500n,
+    });
   });
 });
 
@@ -213,7 +239,11 @@ describe('what the tenant pays', () => {
 
   it('a card can sell what costs nothing', () => {
     const rated = run({ input_tokens: 100, meters: { vector_reads: 5 } }, prices, sellAt('0', { 'meter:vector_reads': '0.0001' }));
-    expect(rated).toMatchObject({ costNano: 200_000n, chargeNano: 700_000n, lines: [{ component: 'input_tokens' }, { component: 'meter:vector_reads', costNano: 0n, chargeNano: 500_000n }] });
+    expect(rated).toMatchObject({
+      costNano: 200_000n,
+      chargeNano: 700_000n,
+      lines: [{ component: 'input_tokens' }, { component: 'meter:vector_reads', costNano: 0n, chargeNano: 500_000n }],
+    });
   });
 
   it('a card price for output covers reasoning that costs apart', () => {
@@ -222,7 +252,11 @@ describe('what the tenant pays', () => {
   });
 
   it('a free call costs and charges nothing, line by line', () => {
-    expect(run({ input_tokens: 100, output_tokens: 10 }, prices, sellAt('50'), true)).toMatchObject({ costNano: 300_000n, chargeNano: 0n, lines: [{ chargeNano: 0n }, { chargeNano: 0n }] });
+    expect(run({ input_tokens: 100, output_tokens: 10 }, prices, sellAt('50'), true)).toMatchObject({
+      costNano: 300_000n,
+      chargeNano: 0n,
+      lines: [{ chargeNano: 0n }, { chargeNano: 0n }],
+    });
   });
 
   it('a reported cost is one line, marked up', () => {

@@ -7,7 +7,17 @@
 import { assert, FEMTO_PER_NANO, divideHalfEven, type FemtoPrice, type Nano } from '../../kernel/index.js';
 import { priceAt, priceOf, type PriceTable } from './price-table.js';
 import { AT_COST, MARKUP_SCALE, type SellRate } from './rate-card.js';
-import { INFORMATIONAL_METERS, meterComponent, meterName, REQUESTS, totalInputTokens, USAGE_POOLS, type Component, type Usage, type UsagePool } from './usage.js';
+import {
+  INFORMATIONAL_METERS,
+  meterComponent,
+  meterName,
+  REQUESTS,
+  totalInputTokens,
+  USAGE_POOLS,
+  type Component,
+  type Usage,
+  type UsagePool,
+} from './usage.js';
 
 export interface RatedLine {
   /** A pool's name, "meter:<name>", or "reported_cost". */
@@ -162,7 +172,9 @@ function apportion(exact: readonly bigint[], scale: bigint): Apportioned {
   const total = divideHalfEven(sum, scale);
   let missing = total - floors;
   if (missing > 0n) {
-    const byRemainder = exact.map((value, index) => ({ index, remainder: value % scale })).sort((a, b) => (a.remainder === b.remainder ? a.index - b.index : a.remainder > b.remainder ? -1 : 1));
+    const byRemainder = exact
+      .map((value, index) => ({ index, remainder: value % scale }))
+      .sort((a, b) => (a.remainder === b.remainder ? a.index - b.index : a.remainder > b.remainder ? -1 : 1));
     for (const { index } of byRemainder) {
       if (missing === 0n) break;
       parts[index] = (parts[index] ?? 0n) + 1n;

@@ -28,7 +28,9 @@ export class PostgresPriceStore extends PriceStore {
   }
 
   override async overrideRevisions(sql: Sql, overrideId: string): Promise<OverrideRevision[]> {
-    return (await sql.query<OverrideRow>(`SELECT ${OVERRIDE} FROM pricing.price_override WHERE override_id = $1 ORDER BY revision`, [overrideId])).map(toOverride);
+    return (await sql.query<OverrideRow>(`SELECT ${OVERRIDE} FROM pricing.price_override WHERE override_id = $1 ORDER BY revision`, [overrideId])).map(
+      toOverride,
+    );
   }
 
   override async insertOverride(tx: Sql, override: OverrideRevision): Promise<void> {

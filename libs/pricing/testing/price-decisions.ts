@@ -47,7 +47,11 @@ export function anOverride(override: { prices: Readonly<Record<string, string>> 
   };
 }
 
-export function aRateCard(card: { markup?: string; prices?: readonly { provider?: string; model?: string; prices: Readonly<Record<string, string>> }[] } & Partial<Pick<RateCardRevision, 'rateCardId' | 'revision' | 'createdAt'>> = {}): RateCardRevision {
+export function aRateCard(
+  card: { markup?: string; prices?: readonly { provider?: string; model?: string; prices: Readonly<Record<string, string>> }[] } & Partial<
+    Pick<RateCardRevision, 'rateCardId' | 'revision' | 'createdAt'>
+  > = {},
+): RateCardRevision {
   return {
     rateCardId: card.rateCardId ?? 'std',
     revision: card.revision ?? 1,

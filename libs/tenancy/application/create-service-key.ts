@@ -31,7 +31,17 @@ export class CreateServiceKey {
     const { expiresAt } = input.key;
     if (expiresAt !== null && expiresAt.getTime() <= at.getTime()) throw invalidKey('expires_at', 'must be in the future');
     const { rawKey, publicId, secretHash } = makeSecret(this.settings.keyEnvironment);
-    const key: ServiceKey = { ...input.key, scopes: [...new Set(input.key.scopes)], keyId: newUuid(at), publicId, secretHash, replaces: null, createdAt: at, revokedAt: null, lastUsedAt: null };
+    const key: ServiceKey = {
+      ...input.key,
+      scopes: [...new Set(input.key.scopes)],
+      keyId: newUuid(at),
+      publicId,
+      secretHash,
+      replaces: null,
+      createdAt: at,
+      revokedAt: null,
+      lastUsedAt: null,
+    };
     await this.database.transaction(async (tx) => {
       if (!(await this.keys.insert(tx, key))) throw invalidKey('tenant_id', 'there is no such tenant');
       await this.audit.append(tx, keyEntry(key, { action: 'service_key.created', at, before: null, context: input.context }));

@@ -13,4 +13,3 @@ export class ListPlans {
     return await this.plans.list(this.database, { ...filter, limit: filter.limit + 1 });
   }
 }
-

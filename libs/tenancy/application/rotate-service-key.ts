@@ -7,8 +7,7 @@ import { keyEntry } from './create-service-key.js';
 import type { ServiceKeyRepository } from './ports.js';
 
 export type RotationOutcome =
-  | { readonly ok: true; readonly key: ServiceKey; readonly rawKey: string }
-  | { readonly ok: false; readonly reason: 'not_found' | 'not_live' | 'two_live' };
+  { readonly ok: true; readonly key: ServiceKey; readonly rawKey: string } | { readonly ok: false; readonly reason: 'not_found' | 'not_live' | 'two_live' };
 
 /**
  * Makes a second key with the same rights, so that its holder can switch without an outage; the old one lives until it is revoked.

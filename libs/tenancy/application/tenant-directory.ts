@@ -36,8 +36,9 @@ export class TenantDirectory {
     const missing = new Set<string>();
     for (const id of ids) {
       const cached = this.cache.get(id);
-      if (cached === undefined) missing.add(id);
-      else if (cached !== null) found.set(id, cached);
+      // What is no valid id is no tenant's, and some of it PostgreSQL would not even take as text.
+      if (cached === undefined && isExternalId(id)) missing.add(id);
+      else if (cached) found.set(id, cached);
     }
     if (missing.size === 0) return found;
     const reading = this.cache.startReading();

@@ -5,7 +5,14 @@ const LATER = new Date('2026-11-22T13:00:00Z');
 
 describe('tenants', () => {
   it('start prepaid and enforced when someone registers them, postpaid and in shadow when an event brings them', () => {
-    expect(registerTenant('acme', {}, AT)).toMatchObject({ billing: 'prepaid', enforcement: 'enforce', creditLimitNano: 0n, status: 'active', timezone: 'UTC', autoCreated: false });
+    expect(registerTenant('acme', {}, AT)).toMatchObject({
+      billing: 'prepaid',
+      enforcement: 'enforce',
+      creditLimitNano: 0n,
+      status: 'active',
+      timezone: 'UTC',
+      autoCreated: false,
+    });
     expect(autoCreateTenant('acme', AT)).toMatchObject({ billing: 'postpaid', enforcement: 'shadow', autoCreated: true });
   });
 
@@ -15,7 +22,12 @@ describe('tenants', () => {
   });
 
   it('are adopted by the first change, with the settings they came with', () => {
-    expect(changeTenant(autoCreateTenant('acme', AT), { name: 'Acme' }, LATER)).toMatchObject({ autoCreated: false, billing: 'postpaid', enforcement: 'shadow', createdAt: AT });
+    expect(changeTenant(autoCreateTenant('acme', AT), { name: 'Acme' }, LATER)).toMatchObject({
+      autoCreated: false,
+      billing: 'postpaid',
+      enforcement: 'shadow',
+      createdAt: AT,
+    });
   });
 
   it('are the same when only their times differ', () => {
@@ -30,5 +42,7 @@ describe('tenants', () => {
   });
 
   it.each(['UTC', 'Europe/Berlin', 'America/Argentina/Buenos_Aires', 'Asia/Kolkata'])('may live in %s', (zone) => expect(isTimeZone(zone)).toBe(true));
-  it.each(['', 'Mars/Olympus', '+02:00', 'Europe/Berlin\u0000', 'x'.repeat(100), '../etc'])('cannot live in %j', (zone) => expect(isTimeZone(zone)).toBe(false));
+  it.each(['', 'Mars/Olympus', '+02:00', 'Europe/Berlin\u0000', 'x'.repeat(100), '../etc'])('cannot live in %j', (zone) =>
+    expect(isTimeZone(zone)).toBe(false),
+  );
 });

@@ -82,12 +82,14 @@ export function changeTenant(tenant: Tenant, change: TenantChange, at: Date): Te
 
 /** Whether two states differ in anything but their times. */
 export function sameSettings(left: Tenant, right: Tenant): boolean {
-  const comparable = (tenant: Tenant): string => JSON.stringify([settingsOf(tenant), tenant.autoCreated], (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value));
+  const comparable = (tenant: Tenant): string =>
+    JSON.stringify([settingsOf(tenant), tenant.autoCreated], (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value));
   return comparable(left) === comparable(right);
 }
 
 function settingsOf(tenant: Tenant): TenantSettings {
-  const { name, planId, billing, creditLimitNano, enforcement, onStoreFailure, holdDurability, unresolvedPolicy, status, timezone, owner, stripeCustomerId } = tenant;
+  const { name, planId, billing, creditLimitNano, enforcement, onStoreFailure, holdDurability, unresolvedPolicy, status, timezone, owner, stripeCustomerId } =
+    tenant;
   return { name, planId, billing, creditLimitNano, enforcement, onStoreFailure, holdDurability, unresolvedPolicy, status, timezone, owner, stripeCustomerId };
 }
 
@@ -95,14 +97,23 @@ function withChange(settings: TenantSettings, change: TenantChange): TenantSetti
   const named = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
   const changed: TenantSettings = { ...settings, ...named };
   if (!isTimeZone(changed.timezone)) {
-    throw new DomainError({ code: 'tenant.invalid', kind: 'invalid', publicMessage: 'the tenant was not changed', errors: [{ path: 'timezone', message: TIMEZONE_RULE }] });
+    throw new DomainError({
+      code: 'tenant.invalid',
+      kind: 'invalid',
+      publicMessage: 'the tenant was not changed',
+      errors: [{ path: 'timezone', message: TIMEZONE_RULE }],
+    });
   }
   return changed;
 }
 
 function assertChangeable(tenantId: string): void {
   if (tenantId !== UNKNOWN_TENANT_ID) return;
-  throw new DomainError({ code: 'tenant.reserved', kind: 'conflict', publicMessage: `the tenant "${UNKNOWN_TENANT_ID}" holds events without a tenant and cannot be changed` });
+  throw new DomainError({
+    code: 'tenant.reserved',
+    kind: 'conflict',
+    publicMessage: `the tenant "${UNKNOWN_TENANT_ID}" holds events without a tenant and cannot be changed`,
+  });
 }
 
 export const TIMEZONE_RULE = 'must be an IANA time zone such as "Europe/Berlin"';

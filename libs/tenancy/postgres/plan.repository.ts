@@ -16,7 +16,10 @@ export class PostgresPlanRepository extends PlanRepository {
   }
 
   override async list(sql: Sql, filter: { after?: string | undefined; limit: number }): Promise<Plan[]> {
-    const rows = await sql.query<PlanRow>(`SELECT ${COLUMNS} FROM tenancy.plan WHERE ($1::text IS NULL OR plan_id > $1) ORDER BY plan_id LIMIT $2`, [filter.after ?? null, filter.limit]);
+    const rows = await sql.query<PlanRow>(`SELECT ${COLUMNS} FROM tenancy.plan WHERE ($1::text IS NULL OR plan_id > $1) ORDER BY plan_id LIMIT $2`, [
+      filter.after ?? null,
+      filter.limit,
+    ]);
     return rows.map(toPlan);
   }
 

@@ -7,7 +7,9 @@ const COLUMNS = 'key_id, public_id, secret_hash, name, scopes, tenant_id, source
 
 export class PostgresServiceKeyRepository extends ServiceKeyRepository {
   override async findByPublicId(sql: Sql, publicId: string): Promise<ServiceKey | null> {
-    const rows = await sql.query<ServiceKeyRow>({ name: 'tenancy.find-key', text: `SELECT ${COLUMNS} FROM tenancy.service_key WHERE public_id = $1` }, [publicId]);
+    const rows = await sql.query<ServiceKeyRow>({ name: 'tenancy.find-key', text: `SELECT ${COLUMNS} FROM tenancy.service_key WHERE public_id = $1` }, [
+      publicId,
+    ]);
     return rows[0] === undefined ? null : toServiceKey(rows[0]);
   }
 

@@ -11,7 +11,9 @@ const AUTO_CREATE_LOCK = 6002901772386127457n;
 
 export class PostgresTenantRepository extends TenantRepository {
   override async findMany(sql: Sql, tenantIds: readonly string[]): Promise<Tenant[]> {
-    const rows = await sql.query<TenantRow>({ name: 'tenancy.find-tenants', text: `SELECT ${COLUMNS} ${FROM} WHERE t.tenant_id = ANY($1::text[])` }, [textArray(tenantIds)]);
+    const rows = await sql.query<TenantRow>({ name: 'tenancy.find-tenants', text: `SELECT ${COLUMNS} ${FROM} WHERE t.tenant_id = ANY($1::text[])` }, [
+      textArray(tenantIds),
+    ]);
     return rows.map(toTenant);
   }
 
@@ -74,7 +76,12 @@ export class PostgresTenantRepository extends TenantRepository {
          FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS new (tenant_id, billing, enforcement, created_at)
        ON CONFLICT (tenant_id) DO NOTHING
        RETURNING tenant_id`,
-      [textArray(tenants.map((tenant) => tenant.tenantId)), textArray(tenants.map((tenant) => tenant.billing)), textArray(tenants.map((tenant) => tenant.enforcement)), timeArray(tenants.map((tenant) => tenant.createdAt))],
+      [
+        textArray(tenants.map((tenant) => tenant.tenantId)),
+        textArray(tenants.map((tenant) => tenant.billing)),
+        textArray(tenants.map((tenant) => tenant.enforcement)),
+        timeArray(tenants.map((tenant) => tenant.createdAt)),
+      ],
     );
     return rows.map((row) => row.tenant_id);
   }

@@ -55,6 +55,7 @@ export const RequestId = createParamDecorator((_data: unknown, context: Executio
 /** Makes the boot fail on a route without declared access. Must run before any route is added. */
 export function refuseUndeclaredRoutes(instance: FastifyInstance): void {
   instance.addHook('onRoute', (route) => {
-    if (route.config?.access === undefined) throw new InvariantError(`${String(route.method)} ${route.url} declares no access: add @RequireScope(...) or @PublicRoute()`);
+    if (route.config?.access === undefined)
+      throw new InvariantError(`${String(route.method)} ${route.url} declares no access: add @RequireScope(...) or @PublicRoute()`);
   });
 }

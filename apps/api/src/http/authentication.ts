@@ -33,7 +33,8 @@ async function admit(authenticate: AuthenticateCaller, request: FastifyRequest, 
   const caller = credential.rawKey.length > MAX_KEY_LENGTH ? null : await authenticate.execute(credential.rawKey);
   if (caller === null) throw refused('auth.invalid', 'the key is unknown, expired or revoked');
   const holds = caller.scopes.has(access.scope) || (credential.carrier === 'bearer' && caller.scopes.has('admin'));
-  if (!holds) throw new DomainError({ code: 'auth.scope_missing', kind: 'forbidden', publicMessage: `this route needs a key with the scope "${access.scope}"` });
+  if (!holds)
+    throw new DomainError({ code: 'auth.scope_missing', kind: 'forbidden', publicMessage: `this route needs a key with the scope "${access.scope}"` });
   const tenantId = (request.params as { tenant_id?: string } | null)?.tenant_id;
   if (tenantId !== undefined) assertTenantAccess(caller, tenantId);
   else if (access.boundKeys === 'refuse' && (caller.tenantId !== null || caller.sourceId !== null)) {

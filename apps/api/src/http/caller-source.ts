@@ -12,7 +12,8 @@ export async function callerSource(sources: SourceDirectory, caller: Caller, ask
     throw new DomainError({ code: 'source.foreign', kind: 'forbidden', publicMessage: 'this key belongs to another source' });
   }
   const source = await sources.find(caller.sourceId ?? asked);
-  if (!source) throw new DomainError({ code: 'source.not_found', kind: 'not_found', publicMessage: 'there is no such source; make it with PUT /v1/sources/{source_id}' });
+  if (!source)
+    throw new DomainError({ code: 'source.not_found', kind: 'not_found', publicMessage: 'there is no such source; make it with PUT /v1/sources/{source_id}' });
   if (source.gateway !== gateway) {
     throw new DomainError({ code: 'source.other_gateway', kind: 'conflict', publicMessage: `this source speaks ${source.gateway}, not ${gateway}` });
   }

@@ -3,9 +3,15 @@ import { csvLine, toCsv } from './csv.js';
 
 describe('CSV', () => {
   it('puts the header first and ends every line with CRLF', () => {
-    expect(toCsv(['tenant_id', 'cost_usd', 'requests'], [{ tenant_id: 'acme', cost_usd: '-0.005000000', requests: 3n }, { tenant_id: null, cost_usd: undefined, requests: 0 }])).toBe(
-      'tenant_id,cost_usd,requests\r\nacme,-0.005000000,3\r\n,,0\r\n',
-    );
+    expect(
+      toCsv(
+        ['tenant_id', 'cost_usd', 'requests'],
+        [
+          { tenant_id: 'acme', cost_usd: '-0.005000000', requests: 3n },
+          { tenant_id: null, cost_usd: undefined, requests: 0 },
+        ],
+      ),
+    ).toBe('tenant_id,cost_usd,requests\r\nacme,-0.005000000,3\r\n,,0\r\n');
   });
 
   it.each(['=1+1', '+1', '-1+1', '@SUM(A1)', '\t=1', ' =1', '\n=1', '＝1'])('keeps a spreadsheet from running %j', (cell) => {
@@ -19,9 +25,15 @@ describe('CSV', () => {
 
   it('can be read back by RFC 4180, for any text that needs no guard', () => {
     fc.assert(
-      fc.property(fc.array(fc.string({ unit: fc.constantFrom('a', '"', ',', '\r', '\n', 'ü', '1') }).map((text) => `x${text}`), { minLength: 1, maxLength: 5 }), (cells) => {
-        expect(readLine(csvLine(cells))).toEqual(cells);
-      }),
+      fc.property(
+        fc.array(
+          fc.string({ unit: fc.constantFrom('a', '"', ',', '\r', '\n', 'ü', '1') }).map((text) => `x${text}`),
+          { minLength: 1, maxLength: 5 },
+        ),
+        (cells) => {
+          expect(readLine(csvLine(cells))).toEqual(cells);
+        },
+      ),
     );
   });
 });

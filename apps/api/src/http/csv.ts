@@ -7,7 +7,7 @@ import { StreamableFile } from '@nestjs/common';
 
 export type CsvCell = string | number | bigint | boolean | null | undefined;
 
-const FORMULA_START = /^[\s]*[=+\-@\t\r\n\u0000\uff0b\uff0d\uff1d\uff20]/;
+const FORMULA_START = /^\s*[=+\-@\p{Cc}\uff0b\uff0d\uff1d\uff20]/u;
 const PLAIN_NUMBER = /^-?\d+(?:\.\d+)?$/;
 const NEEDS_QUOTES = /[",\r\n\t ']/;
 

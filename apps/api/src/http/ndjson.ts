@@ -10,6 +10,10 @@ export function readNdjson(text: string): Json[] {
     if (line.trim() === '') return [];
     const reading = readJsonText(line);
     if (reading.ok) return [reading.value as Json];
-    throw new DomainError({ code: `request.${reading.problem}`, kind: 'invalid', publicMessage: `line ${index + 1}: ${jsonProblemDetail(reading.problem)}; nothing was stored` });
+    throw new DomainError({
+      code: `request.${reading.problem}`,
+      kind: 'invalid',
+      publicMessage: `line ${index + 1}: ${jsonProblemDetail(reading.problem)}; nothing was stored`,
+    });
   });
 }

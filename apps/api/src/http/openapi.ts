@@ -2,7 +2,7 @@
  * The OpenAPI 3.1 document is made from the same zod schemas that validate requests, so it cannot disagree with the code.
  */
 import type { INestApplication } from '@nestjs/common';
-import { ApiBody, DocumentBuilder, SwaggerModule, type OpenAPIObject } from '@nestjs/swagger';
+import { DocumentBuilder, SwaggerModule, type OpenAPIObject } from '@nestjs/swagger';
 import { z } from 'zod';
 import { InvariantError } from '#libs/kernel/index.js';
 
@@ -41,10 +41,4 @@ function convert(schema: unknown, io: 'input' | 'output') {
   if (!(schema instanceof z.ZodType)) return undefined;
   const { $schema: _dialect, $defs: components = {}, ...body } = z.toJSONSchema(schema, { target: 'draft-2020-12', io, unrepresentable: 'any' });
   return { schema: body, components } as never;
-}
-
-/** Documents the body of a route that reads it raw (NDJSON, signed webhooks) and so has no `@Body({ schema })`. */
-export function ApiZodBody(schema: z.ZodType): MethodDecorator {
-  const { $schema: _dialect, ...body } = z.toJSONSchema(schema, { target: 'draft-2020-12', io: 'input', unrepresentable: 'any', reused: 'inline' });
-  return ApiBody({ schema: body as never });
 }

@@ -95,7 +95,9 @@ function fromHttp(status: number, cause: unknown): Problem {
     case 503:
       return problem(503, 'server.stopping', 'this process is shutting down, try again', [], DEFAULT_RETRY_AFTER_MS);
     default:
-      return status >= 400 && status < 500 ? problem(status, 'request.invalid', 'the request could not be read') : { ...problem(500, 'server.error', 'an error on our side; quote request_id when you report it'), unexpected: true };
+      return status >= 400 && status < 500
+        ? problem(status, 'request.invalid', 'the request could not be read')
+        : { ...problem(500, 'server.error', 'an error on our side; quote request_id when you report it'), unexpected: true };
   }
 }
 

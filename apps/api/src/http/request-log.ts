@@ -18,7 +18,10 @@ export function requestIdOf(request: Pick<IncomingMessage, 'headers'>): string {
 
 /** A URL fit for a log: path only for what is no route of ours, `key=` blanked wherever it stands. */
 export function redactUrl(url: string): string {
-  return url.replaceAll(/([?&;]key=)[^&;#\s]*/gi, '$1[redacted]').replaceAll(/tg_[a-z0-9]+_[a-z0-9]+_[a-z0-9]+/gi, '[redacted]').slice(0, MAX_LOGGED_PATH);
+  return url
+    .replaceAll(/([?&;]key=)[^&;#\s]*/gi, '$1[redacted]')
+    .replaceAll(/tg_[a-z0-9]+_[a-z0-9]+_[a-z0-9]+/gi, '[redacted]')
+    .slice(0, MAX_LOGGED_PATH);
 }
 
 /** The headers every answer has. */
@@ -33,7 +36,14 @@ export function registerRequestLog(instance: FastifyInstance, logger: Logger): v
   instance.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? redactUrl(request.url.split('?', 1)[0] ?? '');
     logger.info(
-      { requestId: request.id, method: request.method, route, status: reply.statusCode, elapsedMs: Math.round(reply.elapsedTime), ...(request.caller ? { caller: request.caller.keyId } : {}) },
+      {
+        requestId: request.id,
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        elapsedMs: Math.round(reply.elapsedTime),
+        ...(request.caller ? { caller: request.caller.keyId } : {}),
+      },
       'request',
     );
   });

@@ -13,7 +13,8 @@ describe('the scalar types of the wire', () => {
     expect(usd().parse('12.345678901')).toBe(12_345_678_901n);
     expect(usd({ min: null }).parse('-0.000000001')).toBe(-1n);
     expect(usd({ min: 1n }).safeParse('0').success).toBe(false);
-    for (const value of [5, 0.1, '1e3', '0x10', ' 1', '', '-1', '9000000.000000001', '1.0000000001', null, NaN]) expect(usd().safeParse(value).success).toBe(false);
+    for (const value of [5, 0.1, '1e3', '0x10', ' 1', '', '-1', '9000000.000000001', '1.0000000001', null, NaN])
+      expect(usd().safeParse(value).success).toBe(false);
   });
 
   it.each(['2026-02-30T00:00:00Z', '9999-12-31T23:59:59Z', '2026-11-22', '2026-11-22T12:00:00', 'now', ''])('refuses the time %j', (value) => {
@@ -37,7 +38,15 @@ describe('the scalar types of the wire', () => {
 
   it('names every broken and every unknown field by its path', () => {
     const schema = z.strictObject({ items: z.array(z.strictObject({ id: externalId(), tokens: count(10) })) });
-    expect(problems(schema, { items: [{ id: 'a', tokens: 1, 'sur\u0000prise': 1 }, { id: ' b', tokens: 1.5 }], other: 1 })).toEqual([
+    expect(
+      problems(schema, {
+        items: [
+          { id: 'a', tokens: 1, 'sur\u0000prise': 1 },
+          { id: ' b', tokens: 1.5 },
+        ],
+        other: 1,
+      }),
+    ).toEqual([
       'items[0].sur?prise: unknown field',
       'items[1].id: must be 1 to 128 bytes of printable NFC text without leading or trailing space',
       'items[1].tokens: must be a whole number from 0 to 10',
@@ -46,7 +55,12 @@ describe('the scalar types of the wire', () => {
   });
 
   it('reports at most fifty problems, however many there are', () => {
-    expect(problems(z.array(z.string()), Array.from({ length: 1_000 }, () => 1))).toHaveLength(50);
+    expect(
+      problems(
+        z.array(z.string()),
+        Array.from({ length: 1_000 }, () => 1),
+      ),
+    ).toHaveLength(50);
   });
 });
 
@@ -68,7 +82,13 @@ describe('lists', () => {
   });
 
   it('has a next page exactly when more rows follow', () => {
-    const cut = (count: number) => toPage(Array.from({ length: count }, (_, index) => index), 2, (row) => [String(row)], String);
+    const cut = (count: number) =>
+      toPage(
+        Array.from({ length: count }, (_, index) => index),
+        2,
+        (row) => [String(row)],
+        String,
+      );
     expect(cut(2)).toEqual({ data: ['0', '1'], next_cursor: null });
     expect(cut(3)).toEqual({ data: ['0', '1'], next_cursor: encodeCursor(['1']) });
     expect(cut(0)).toEqual({ data: [], next_cursor: null });

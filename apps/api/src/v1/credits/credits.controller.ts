@@ -65,7 +65,8 @@ export class CreditsController {
   ): Promise<z.infer<typeof voidedCreditWire>> {
     const lotId = fromWireId('lot', wireId);
     const lot = lotId === null ? null : await this.findCredit.execute({ lotId });
-    if (!lot || !maySeeTenant(caller, lot.tenantId)) throw new DomainError({ code: 'credit.not_found', kind: 'not_found', publicMessage: 'there is no such credit' });
+    if (!lot || !maySeeTenant(caller, lot.tenantId))
+      throw new DomainError({ code: 'credit.not_found', kind: 'not_found', publicMessage: 'there is no such credit' });
     const reason = body?.reason ?? null;
     const once = await this.voidCredit.execute({
       lotId: lot.lotId,

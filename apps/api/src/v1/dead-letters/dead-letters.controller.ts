@@ -21,7 +21,10 @@ export class DeadLettersController {
   @Get()
   @RequireScope('read')
   @ApiOkResponse({ standardSchema: pageOf(deadLetterWire) })
-  async list(@Query({ schema: listDeadLettersQuery }) query: z.infer<typeof listDeadLettersQuery>, @CurrentCaller() caller: Caller): Promise<Page<z.infer<typeof deadLetterWire>>> {
+  async list(
+    @Query({ schema: listDeadLettersQuery }) query: z.infer<typeof listDeadLettersQuery>,
+    @CurrentCaller() caller: Caller,
+  ): Promise<Page<z.infer<typeof deadLetterWire>>> {
     const position = decodeCursor(query.cursor, ([id]) => id !== undefined && fromWireId('dl', id) !== null);
     const rows = await this.store.list({
       tenantId: tenantFilter(caller, query.tenant_id) ?? null,

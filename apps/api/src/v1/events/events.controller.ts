@@ -46,7 +46,10 @@ export class EventsController {
   @Get()
   @RequireScope('read')
   @ApiOkResponse({ standardSchema: pageOf(eventWire) })
-  async list(@Query({ schema: listEventsQuery }) query: z.infer<typeof listEventsQuery>, @CurrentCaller() caller: Caller): Promise<Page<z.infer<typeof eventWire>>> {
+  async list(
+    @Query({ schema: listEventsQuery }) query: z.infer<typeof listEventsQuery>,
+    @CurrentCaller() caller: Caller,
+  ): Promise<Page<z.infer<typeof eventWire>>> {
     const position = decodeCursor(query.cursor, ([id]) => id !== undefined && fromWireId('evt', id) !== null);
     const rows = await this.events.list({
       filter: {
@@ -94,10 +97,15 @@ export class EventsController {
 
 function readItems(request: FastifyRequest): readonly Json[] {
   const body = request.body as Json | undefined;
-  if (body === undefined) throw new DomainError({ code: 'request.empty', kind: 'invalid', publicMessage: 'the body must be an event, an array of events, or NDJSON' });
+  if (body === undefined)
+    throw new DomainError({ code: 'request.empty', kind: 'invalid', publicMessage: 'the body must be an event, an array of events, or NDJSON' });
   const items = isNdjson(request) ? readNdjson(String(body)) : Array.isArray(body) ? body : [body];
   if (items.length > MAX_EVENTS_PER_CALL) {
-    throw new DomainError({ code: 'request.too_many_events', kind: 'too_large', publicMessage: `at most ${MAX_EVENTS_PER_CALL} events a call; nothing was stored` });
+    throw new DomainError({
+      code: 'request.too_many_events',
+      kind: 'too_large',
+      publicMessage: `at most ${MAX_EVENTS_PER_CALL} events a call; nothing was stored`,
+    });
   }
   return items;
 }

@@ -74,11 +74,18 @@ export function toEventWire({ event, postings }: EventView): z.infer<typeof even
   };
 }
 
-export function toEventDetailWire(view: EventView, slices: readonly { account: string; lotId: string | null; amountNano: Nano }[]): z.infer<typeof eventDetailWire> {
+export function toEventDetailWire(
+  view: EventView,
+  slices: readonly { account: string; lotId: string | null; amountNano: Nano }[],
+): z.infer<typeof eventDetailWire> {
   return {
     ...toEventWire(view),
     postings: view.postings.map(toPostingWire),
-    lots: slices.map((slice) => ({ account: slice.account, lot_id: slice.lotId === null ? null : toWireId('lot', slice.lotId), amount_usd: formatUsd(slice.amountNano) })),
+    lots: slices.map((slice) => ({
+      account: slice.account,
+      lot_id: slice.lotId === null ? null : toWireId('lot', slice.lotId),
+      amount_usd: formatUsd(slice.amountNano),
+    })),
   };
 }
 

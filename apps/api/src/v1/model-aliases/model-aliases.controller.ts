@@ -4,7 +4,16 @@ import { ListPriceDecisions, PutModelAlias, type StoredAlias } from '#libs/prici
 import type { Caller } from '#libs/tenancy/index.js';
 import { CurrentCaller, RequestId, RequireScope } from '../../http/access.js';
 import { decodeCursor, toPage, type Page } from '../../http/schemas.js';
-import { aliasName, listModelAliasesQuery, modelAliasPage, modelAliasWire, putModelAliasBody, type ListModelAliasesQuery, type ModelAliasWire, type PutModelAliasBody } from './model-aliases.schemas.js';
+import {
+  aliasName,
+  listModelAliasesQuery,
+  modelAliasPage,
+  modelAliasWire,
+  putModelAliasBody,
+  type ListModelAliasesQuery,
+  type ModelAliasWire,
+  type PutModelAliasBody,
+} from './model-aliases.schemas.js';
 
 @ApiTags('prices')
 @Controller('v1/model-aliases')
@@ -34,7 +43,8 @@ export class ModelAliasesController {
   @ApiOkResponse({ standardSchema: modelAliasPage })
   async list(@Query({ schema: listModelAliasesQuery }) query: ListModelAliasesQuery): Promise<Page<ModelAliasWire>> {
     const [alias, sourceId, provider, model] = decodeCursor(query.cursor, isPosition) ?? [];
-    const after = alias === undefined || sourceId === undefined || provider === undefined || model === undefined ? null : ([alias, sourceId, provider, model] as const);
+    const after =
+      alias === undefined || sourceId === undefined || provider === undefined || model === undefined ? null : ([alias, sourceId, provider, model] as const);
     const rows = await this.decisions.aliases({ after, limit: query.limit + 1 });
     return toPage(rows, query.limit, (row) => [row.alias, row.sourceId, row.provider, row.model], toWire);
   }
@@ -42,7 +52,7 @@ export class ModelAliasesController {
 
 /** Text that PostgreSQL can compare: a cursor is the caller's text like any other. */
 function isPosition(position: readonly string[]): boolean {
-  return position.length === 4 && position.every((part) => part.isWellFormed() && !part.includes('\0'));
+  return position.length === 4 && position.every((part) => !/[\0\p{Cs}]/u.test(part));
 }
 
 function toWire(alias: StoredAlias): ModelAliasWire {

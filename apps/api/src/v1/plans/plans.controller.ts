@@ -20,8 +20,15 @@ export class PlansController {
   @Put(':plan_id')
   @RequireScope('admin')
   @ApiOkResponse({ standardSchema: planWire })
-  async put(@Param('plan_id', { schema: planId }) id: string, @Body({ schema: putPlanBody }) body: PutPlanBody, @CurrentCaller() caller: Caller, @RequestId() requestId: string): Promise<PlanWire> {
-    return toPlanWire(await this.putPlan.execute({ planId: id, name: body.name, rateCardId: body.rate_card_id ?? null, context: { actor: caller.actor, requestId } }));
+  async put(
+    @Param('plan_id', { schema: planId }) id: string,
+    @Body({ schema: putPlanBody }) body: PutPlanBody,
+    @CurrentCaller() caller: Caller,
+    @RequestId() requestId: string,
+  ): Promise<PlanWire> {
+    return toPlanWire(
+      await this.putPlan.execute({ planId: id, name: body.name, rateCardId: body.rate_card_id ?? null, context: { actor: caller.actor, requestId } }),
+    );
   }
 
   @Get(':plan_id')

@@ -66,6 +66,11 @@ export class PriceOverridesController {
   @ApiOkResponse({ standardSchema: priceOverridePage })
   async list(@Query({ schema: listPriceOverridesQuery }) query: ListPriceOverridesQuery): Promise<Page<PriceOverrideWire>> {
     const after = decodeCursor(query.cursor, ([id, ...rest]) => id !== undefined && rest.length === 0 && isExternalId(id));
-    return toPage(await this.decisions.overrides({ after: after?.[0] ?? null, limit: query.limit + 1 }), query.limit, (override) => [override.overrideId], toPriceOverrideWire);
+    return toPage(
+      await this.decisions.overrides({ after: after?.[0] ?? null, limit: query.limit + 1 }),
+      query.limit,
+      (override) => [override.overrideId],
+      toPriceOverrideWire,
+    );
   }
 }

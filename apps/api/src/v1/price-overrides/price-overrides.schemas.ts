@@ -9,7 +9,10 @@ export const overrideId = externalId();
 export const componentPrices = z
   .record(z.string().max(200), z.string({ error: 'must be a decimal string in USD per unit, never a JSON number' }).max(40))
   .refine((prices) => Object.keys(prices).length <= MAX_COMPONENTS, `must have at most ${MAX_COMPONENTS} entries`)
-  .meta({ description: 'USD per unit by component ("input_tokens", "meter:web_search"), as decimal strings with at most 15 decimals', examples: [{ input_tokens: '0.0000025' }] });
+  .meta({
+    description: 'USD per unit by component ("input_tokens", "meter:web_search"), as decimal strings with at most 15 decimals',
+    examples: [{ input_tokens: '0.0000025' }],
+  });
 
 export const putPriceOverrideBody = z
   .strictObject({

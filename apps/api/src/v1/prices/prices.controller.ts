@@ -6,7 +6,16 @@ import { TenantDirectory, UNKNOWN_TENANT_ID, type Caller } from '#libs/tenancy/i
 import { CurrentCaller, RequireScope } from '../../http/access.js';
 import { decodeCursor, toPage, type Page } from '../../http/schemas.js';
 import { tenantFilter, tenantNotFound } from '../../http/tenant-access.js';
-import { listPricesQuery, pricesPage, quoteBody, quoteWire, type ListPricesQuery, type ModelPricesWire, type QuoteBody, type QuoteWire } from './prices.schemas.js';
+import {
+  listPricesQuery,
+  pricesPage,
+  quoteBody,
+  quoteWire,
+  type ListPricesQuery,
+  type ModelPricesWire,
+  type QuoteBody,
+  type QuoteWire,
+} from './prices.schemas.js';
 import { toModelPricesWire, toQuoteWire } from './prices.wire.js';
 
 @ApiTags('prices')
@@ -68,6 +77,8 @@ function withoutAbsent(pools: Omit<QuoteBody['usage'], 'meters'>): Record<string
 
 function unpriced(rating: Extract<Rating, { ok: false }>): DomainError {
   const publicMessage =
-    rating.reason === 'model_unpriced' ? 'nothing prices this model: set an alias or a price override' : `the model has no price for ${rating.component ?? 'a component'}: set a price override`;
+    rating.reason === 'model_unpriced'
+      ? 'nothing prices this model: set an alias or a price override'
+      : `the model has no price for ${rating.component ?? 'a component'}: set a price override`;
   return new DomainError({ code: `price.${rating.reason}`, kind: 'not_found', publicMessage });
 }

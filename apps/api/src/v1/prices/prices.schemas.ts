@@ -14,7 +14,10 @@ const usage = z
       .refine((meters) => Object.keys(meters).length <= MAX_METERS, `must have at most ${MAX_METERS} entries`)
       .optional(),
   })
-  .refine((pools) => (pools.reasoning_tokens ?? 0) <= (pools.output_tokens ?? 0), { error: 'must be at most output_tokens, which include it', path: ['reasoning_tokens'] });
+  .refine((pools) => (pools.reasoning_tokens ?? 0) <= (pools.output_tokens ?? 0), {
+    error: 'must be at most output_tokens, which include it',
+    path: ['reasoning_tokens'],
+  });
 
 export const quoteBody = z
   .strictObject({
@@ -22,7 +25,9 @@ export const quoteBody = z
     model: externalId().meta({ description: "The provider's name, a gateway's name with its prefix, or an alias" }),
     usage,
     at: time().optional().meta({ description: 'When it is consumed; default now' }),
-    tenant_id: externalId().optional().meta({ description: "Whose rate card makes the charge; without one it is the cost. A tenant's own key quotes for that tenant" }),
+    tenant_id: externalId()
+      .optional()
+      .meta({ description: "Whose rate card makes the charge; without one it is the cost. A tenant's own key quotes for that tenant" }),
   })
   .meta({ id: 'PriceQuoteRequest' });
 export type QuoteBody = z.infer<typeof quoteBody>;

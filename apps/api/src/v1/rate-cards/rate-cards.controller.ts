@@ -62,6 +62,11 @@ export class RateCardsController {
   @ApiOkResponse({ standardSchema: rateCardPage })
   async list(@Query({ schema: listRateCardsQuery }) query: ListRateCardsQuery): Promise<Page<RateCardWire>> {
     const after = decodeCursor(query.cursor, ([id, ...rest]) => id !== undefined && rest.length === 0 && isExternalId(id));
-    return toPage(await this.decisions.rateCards({ after: after?.[0] ?? null, limit: query.limit + 1 }), query.limit, (card) => [card.rateCardId], toRateCardWire);
+    return toPage(
+      await this.decisions.rateCards({ after: after?.[0] ?? null, limit: query.limit + 1 }),
+      query.limit,
+      (card) => [card.rateCardId],
+      toRateCardWire,
+    );
   }
 }

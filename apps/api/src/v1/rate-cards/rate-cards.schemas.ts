@@ -9,7 +9,10 @@ export const rateCardId = externalId();
 
 export const putRateCardBody = z
   .strictObject({
-    markup_percent: z.string({ error: MARKUP_RULE }).max(20).meta({ description: 'Percent over cost as a decimal string', examples: ['15'] }),
+    markup_percent: z
+      .string({ error: MARKUP_RULE })
+      .max(20)
+      .meta({ description: 'Percent over cost as a decimal string', examples: ['15'] }),
     prices: z
       .array(z.strictObject({ provider: externalId().optional(), model: externalId().optional(), prices: componentPrices }))
       .max(MAX_ENTRIES)

@@ -26,7 +26,10 @@ export class ReportsController {
   @Get('monthly-spend')
   @RequireScope('read')
   @ApiOkResponse({ standardSchema: pageOf(monthlySpendWire) })
-  async monthly(@Query({ schema: monthlySpendQuery }) query: z.infer<typeof monthlySpendQuery>, @CurrentCaller() caller: Caller): Promise<Page<Row> | StreamableFile> {
+  async monthly(
+    @Query({ schema: monthlySpendQuery }) query: z.infer<typeof monthlySpendQuery>,
+    @CurrentCaller() caller: Caller,
+  ): Promise<Page<Row> | StreamableFile> {
     const month = query.month ?? utcMonthLabel(this.clock.now());
     const filter = { month, tenantId: tenantFilter(caller, query.tenant_id), environment: query.environment };
     if (query.format === 'csv') return csvResponse(`monthly-spend-${month}.csv`, this.csvLines(filter));
@@ -53,7 +56,10 @@ function positionOf(row: MonthlySpend): string[] {
 }
 
 function readPosition(cursor: string | undefined): MonthlySpendPosition | null {
-  const position = decodeCursor(cursor, ([charge, ...ids]) => charge !== undefined && /^-?[0-9]{1,18}$/.test(charge) && ids.length === 4 && ids.every(isExternalId));
+  const position = decodeCursor(
+    cursor,
+    ([charge, ...ids]) => charge !== undefined && /^-?[0-9]{1,18}$/.test(charge) && ids.length === 4 && ids.every(isExternalId),
+  );
   if (position === undefined) return null;
   const [charge = '0', tenantId = '', provider = '', model = '', environment = ''] = position;
   return { chargeNano: BigInt(charge), tenantId, provider, model, environment };

@@ -33,7 +33,11 @@ export class ServiceKeysController {
   @Post()
   @RequireScope('admin', { boundKeys: 'checked' })
   @ApiCreatedResponse({ standardSchema: newServiceKeyWire })
-  async create(@Body({ schema: createServiceKeyBody }) body: CreateServiceKeyBody, @CurrentCaller() caller: Caller, @RequestId() requestId: string): Promise<NewServiceKeyWire> {
+  async create(
+    @Body({ schema: createServiceKeyBody }) body: CreateServiceKeyBody,
+    @CurrentCaller() caller: Caller,
+    @RequestId() requestId: string,
+  ): Promise<NewServiceKeyWire> {
     assertNotSourceBound(caller);
     const tenantId = tenantFilter(caller, body.tenant_id) ?? null;
     const { key, rawKey } = await this.createKey.execute({
@@ -81,7 +85,11 @@ export class ServiceKeysController {
       case 'not_live':
         throw new DomainError({ code: 'service_key.not_live', kind: 'conflict', publicMessage: 'the key is revoked or expired; make a new one' });
       case 'two_live':
-        throw new DomainError({ code: 'service_key.two_live', kind: 'conflict', publicMessage: 'two keys of this line are live; revoke one before rotating again' });
+        throw new DomainError({
+          code: 'service_key.two_live',
+          kind: 'conflict',
+          publicMessage: 'two keys of this line are live; revoke one before rotating again',
+        });
     }
   }
 }
@@ -98,5 +106,6 @@ function keyNotFound(): DomainError {
 
 /** A key for one source has no business with keys, even when somebody gave it the scope admin. */
 function assertNotSourceBound(caller: Caller): void {
-  if (caller.sourceId !== null) throw new DomainError({ code: 'auth.bound_key', kind: 'forbidden', publicMessage: 'this route is not for keys bound to one source' });
+  if (caller.sourceId !== null)
+    throw new DomainError({ code: 'auth.bound_key', kind: 'forbidden', publicMessage: 'this route is not for keys bound to one source' });
 }

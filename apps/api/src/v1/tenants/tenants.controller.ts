@@ -6,7 +6,16 @@ import { ListTenants, PutTenant, TenantDirectory, type Caller } from '#libs/tena
 import { CurrentCaller, RequestId, RequireScope } from '../../http/access.js';
 import { decodeCursor, toPage, type Page } from '../../http/schemas.js';
 import { tenantNotFound } from '../../http/tenant-access.js';
-import { listTenantsQuery, putTenantBody, tenantId, tenantPage, tenantWire, type ListTenantsQuery, type PutTenantBody, type TenantWire } from './tenants.schemas.js';
+import {
+  listTenantsQuery,
+  putTenantBody,
+  tenantId,
+  tenantPage,
+  tenantWire,
+  type ListTenantsQuery,
+  type PutTenantBody,
+  type TenantWire,
+} from './tenants.schemas.js';
 import { toTenantChange, toTenantWire } from './tenants.wire.js';
 
 @ApiTags('tenants')

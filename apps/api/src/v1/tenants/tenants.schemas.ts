@@ -14,10 +14,7 @@ import { externalId, page, pageOf, text, usd } from '../../http/schemas.js';
 const MAX_CHANNELS = 20;
 
 const owner = z.strictObject({
-  email: z
-    .email('must be an e-mail address')
-    .max(254, 'must be an e-mail address')
-    .optional(),
+  email: z.email('must be an e-mail address').max(254, 'must be an e-mail address').optional(),
   channel_ids: z.array(externalId()).max(MAX_CHANNELS).optional(),
 });
 

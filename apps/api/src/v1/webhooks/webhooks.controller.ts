@@ -51,7 +51,11 @@ export class WebhooksController {
     const split = splitLiteLlmBody(typeof request.body === 'string' ? request.body : '');
     if (!split.ok) throw new DomainError({ code: split.code, kind: 'invalid', publicMessage: split.message });
     if (split.items.length > MAX_EVENTS_PER_CALL) {
-      throw new DomainError({ code: 'request.too_many_events', kind: 'too_large', publicMessage: `at most ${MAX_EVENTS_PER_CALL} events a call; nothing was stored` });
+      throw new DomainError({
+        code: 'request.too_many_events',
+        kind: 'too_large',
+        publicMessage: `at most ${MAX_EVENTS_PER_CALL} events a call; nothing was stored`,
+      });
     }
     const source = await callerSource(this.sources, caller, sourceId, 'litellm');
     return toRecordedWire(await this.recordEvents.execute({ caller, source, items: split.items }), query.results === 'all');

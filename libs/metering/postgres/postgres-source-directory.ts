@@ -34,47 +34,48 @@ export class PostgresSourceDirectory extends SourceDirectory {
     const now = this.clock.now().getTime();
     const cached = this.cache.get(sourceId);
     if (cached && cached.until > now) return cached.source;
-    const source = await readSource(this.database, sourceId);
+    const source = await this.read(this.database, sourceId);
     if (this.cache.size >= MAX_CACHED) this.cache.clear();
     this.cache.set(sourceId, { source, until: now + CACHE_MS });
     return source;
   }
 
   override async list(input: { limit: number; after: string | null }): Promise<Source[]> {
-    const rows = await this.database.query<SourceRow>('SELECT * FROM metering.source WHERE source_id > $1 ORDER BY source_id LIMIT $2', [input.after ?? '', input.limit]);
+    const rows = await this.database.query<SourceRow>('SELECT * FROM metering.source WHERE source_id > $1 ORDER BY source_id LIMIT $2', [
+      input.after ?? '',
+      input.limit,
+    ]);
     return rows.map(fromRow);
   }
 
-  /** Makes this process see its own change at once. */
-  forget(sourceId: string): void {
+  override async read(tx: Sql, sourceId: string): Promise<Source | null> {
+    const [row] = await tx.query<SourceRow>('SELECT * FROM metering.source WHERE source_id = $1', [sourceId]);
+    return row ? fromRow(row) : null;
+  }
+
+  override async write(tx: Sql, source: Source): Promise<void> {
+    await tx.execute(
+      `INSERT INTO metering.source (source_id, gateway, trust_tenant, trust_cost, attribution, defaults, on_new_tenant, created_at, updated_at)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+       ON CONFLICT (source_id) DO UPDATE SET trust_tenant = excluded.trust_tenant, trust_cost = excluded.trust_cost,
+         attribution = excluded.attribution, defaults = excluded.defaults, on_new_tenant = excluded.on_new_tenant, updated_at = excluded.updated_at`,
+      [
+        source.sourceId,
+        source.gateway,
+        source.trustTenant,
+        source.trustCost,
+        JSON.stringify(source.attribution),
+        JSON.stringify(source.defaults),
+        source.onNewTenant,
+        source.createdAt,
+        source.updatedAt,
+      ],
+    );
+  }
+
+  override forget(sourceId: string): void {
     this.cache.delete(sourceId);
   }
-}
-
-export async function readSource(sql: Sql, sourceId: string): Promise<Source | null> {
-  const [row] = await sql.query<SourceRow>('SELECT * FROM metering.source WHERE source_id = $1', [sourceId]);
-  return row ? fromRow(row) : null;
-}
-
-/** Writes the whole source; `created_at` of an existing one stays. */
-export async function upsertSource(tx: Sql, source: Source): Promise<void> {
-  await tx.execute(
-    `INSERT INTO metering.source (source_id, gateway, trust_tenant, trust_cost, attribution, defaults, on_new_tenant, created_at, updated_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-     ON CONFLICT (source_id) DO UPDATE SET trust_tenant = excluded.trust_tenant, trust_cost = excluded.trust_cost,
-       attribution = excluded.attribution, defaults = excluded.defaults, on_new_tenant = excluded.on_new_tenant, updated_at = excluded.updated_at`,
-    [
-      source.sourceId,
-      source.gateway,
-      source.trustTenant,
-      source.trustCost,
-      JSON.stringify(source.attribution),
-      JSON.stringify(source.defaults),
-      source.onNewTenant,
-      source.createdAt,
-      source.updatedAt,
-    ],
-  );
 }
 
 function fromRow(row: SourceRow): Source {

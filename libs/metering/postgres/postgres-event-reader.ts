@@ -1,51 +1,7 @@
-/** Events as people look at them: what was reported, what was booked for it, and what waits. */
 import type { Nano } from '#libs/kernel/index.js';
 import type { Database } from '#libs/platform/postgres/database.js';
-import type { StoredEvent } from '../domain/stored-event.js';
+import { EventReader, type EventFilter, type EventView, type LineJson, type PostingView } from '../application/event-reader.js';
 import { fromEventRow, type EventRow } from './event-rows.js';
-import type { LineJson } from './posting-store.js';
-
-/** Filters by equality; absent means any. */
-export interface EventFilter {
-  readonly tenantId?: string | undefined;
-  readonly userId?: string | undefined;
-  readonly feature?: string | undefined;
-  readonly environment?: string | undefined;
-  readonly assistantId?: string | undefined;
-  readonly threadId?: string | undefined;
-  readonly apiKeyId?: string | undefined;
-  readonly requestId?: string | undefined;
-  readonly callId?: string | undefined;
-  readonly provider?: string | undefined;
-  readonly model?: string | undefined;
-  readonly sourceId?: string | undefined;
-  readonly externalId?: string | undefined;
-  readonly status?: string | undefined;
-  /** QUALITY_RANK */
-  readonly quality?: number | undefined;
-  /** occurred_at, half-open */
-  readonly from?: Date | undefined;
-  readonly to?: Date | undefined;
-}
-
-export interface PostingView {
-  readonly revision: number;
-  readonly state: 'posted' | 'quarantined' | 'reversed';
-  readonly transactionId: string | null;
-  readonly costNano: Nano;
-  readonly chargeNano: Nano;
-  readonly lines: readonly LineJson[];
-  readonly priceVersion: string | null;
-  readonly interval: { readonly from: Nano; readonly to: Nano } | null;
-  readonly reason: string | null;
-  readonly postedAt: Date;
-}
-
-export interface EventView {
-  readonly event: StoredEvent;
-  /** Newest first; empty while the event waits to be posted. */
-  readonly postings: readonly PostingView[];
-}
 
 const COLUMNS: readonly [keyof EventFilter, string][] = [
   ['tenantId', 'tenant_id'],
@@ -79,13 +35,15 @@ interface PostingJoin {
   posted_at: Date;
 }
 
-const POSTING_COLUMNS = 'p.revision, p.state, p.transaction_id, p.cost_nano, p.charge_nano, p.lines, p.price_version, p.interval_from, p.interval_to, p.reason, p.posted_at';
+const POSTING_COLUMNS =
+  'p.revision, p.state, p.transaction_id, p.cost_nano, p.charge_nano, p.lines, p.price_version, p.interval_from, p.interval_to, p.reason, p.posted_at';
 
-export class EventReader {
-  constructor(private readonly database: Database) {}
+export class PostgresEventReader extends EventReader {
+  constructor(private readonly database: Database) {
+    super();
+  }
 
-  /** Newest received first, at most `limit`; `before` is the event id of the last row of the page before. Each with its newest posting. */
-  async list(input: { filter: EventFilter; limit: number; before: string | null }): Promise<EventView[]> {
+  override async list(input: { filter: EventFilter; limit: number; before: string | null }): Promise<EventView[]> {
     const params: unknown[] = [];
     const where: string[] = [];
     const add = (condition: (placeholder: string) => string, value: unknown): void => {
@@ -110,11 +68,16 @@ export class EventReader {
     return rows.map((row) => ({ event: fromEventRow(row), postings: row.revision === null ? [] : [toPosting(row)] }));
   }
 
-  /** One event with all its postings, or null; `tenantId` narrows to that tenant's events. */
-  async get(input: { eventId: string; tenantId: string | null }): Promise<EventView | null> {
-    const [row] = await this.database.query<EventRow>('SELECT * FROM metering.event WHERE event_id = $1 AND ($2::text IS NULL OR tenant_id = $2)', [input.eventId, input.tenantId]);
+  override async get(input: { eventId: string; tenantId: string | null }): Promise<EventView | null> {
+    const [row] = await this.database.query<EventRow>('SELECT * FROM metering.event WHERE event_id = $1 AND ($2::text IS NULL OR tenant_id = $2)', [
+      input.eventId,
+      input.tenantId,
+    ]);
     if (!row) return null;
-    const postings = await this.database.query<PostingJoin>(`SELECT ${POSTING_COLUMNS} FROM metering.posting p WHERE p.event_id = $1 ORDER BY p.revision DESC`, [input.eventId]);
+    const postings = await this.database.query<PostingJoin>(
+      `SELECT ${POSTING_COLUMNS} FROM metering.posting p WHERE p.event_id = $1 ORDER BY p.revision DESC`,
+      [input.eventId],
+    );
     return { event: fromEventRow(row), postings: postings.map(toPosting) };
   }
 }

@@ -1,5 +1,5 @@
 import { DomainError, type Clock, type Json } from '#libs/kernel/index.js';
-import type { DeadLetterRow, DeadLetterStore } from '../postgres/dead-letter-store.js';
+import type { DeadLetterRow, DeadLetterStore } from './dead-letter-store.js';
 import type { RecordEvents, RecordedItem } from './record-events.js';
 import type { SourceDirectory } from './source-directory.js';
 
@@ -29,7 +29,10 @@ export class ReplayDeadLetter {
     const source = deadLetter && (await this.sources.find(deadLetter.sourceId));
     if (!deadLetter || !source) throw new DomainError({ code: 'dead_letter.not_found', kind: 'not_found', publicMessage: 'no such dead letter' });
     if (deadLetter.replayedAt !== null) {
-      return { deadLetter, result: { outcome: 'duplicate', eventId: null, code: 'dead_letter.replayed', detail: `replayed before: ${deadLetter.replayOutcome ?? ''}` } };
+      return {
+        deadLetter,
+        result: { outcome: 'duplicate', eventId: null, code: 'dead_letter.replayed', detail: `replayed before: ${deadLetter.replayOutcome ?? ''}` },
+      };
     }
     const item = JSON.parse(deadLetter.item) as Json;
     // A conflict's tenant is the event's own; a refused item's is that of the key it came with.

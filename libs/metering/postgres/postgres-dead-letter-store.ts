@@ -1,11 +1,5 @@
 import type { Database } from '#libs/platform/postgres/database.js';
-import type { DeadLetterDraft } from '../domain/stored-event.js';
-
-export interface DeadLetterRow extends DeadLetterDraft {
-  readonly attempts: number;
-  readonly replayedAt: Date | null;
-  readonly replayOutcome: string | null;
-}
+import { DeadLetterStore, type DeadLetterFilter, type DeadLetterRow } from '../application/dead-letter-store.js';
 
 interface Row {
   dead_letter_id: string;
@@ -23,10 +17,12 @@ interface Row {
   replay_outcome: string | null;
 }
 
-export class DeadLetterStore {
-  constructor(private readonly database: Database) {}
+export class PostgresDeadLetterStore extends DeadLetterStore {
+  constructor(private readonly database: Database) {
+    super();
+  }
 
-  async find(input: { deadLetterId: string; tenantId: string | null }): Promise<DeadLetterRow | null> {
+  override async find(input: { deadLetterId: string; tenantId: string | null }): Promise<DeadLetterRow | null> {
     const [row] = await this.database.query<Row>('SELECT * FROM metering.dead_letter WHERE dead_letter_id = $1 AND ($2::text IS NULL OR tenant_id = $2)', [
       input.deadLetterId,
       input.tenantId,
@@ -34,15 +30,7 @@ export class DeadLetterStore {
     return row ? fromRow(row) : null;
   }
 
-  /** Newest first; only those still open unless `replayed` says otherwise. */
-  async list(input: {
-    tenantId: string | null;
-    sourceId: string | undefined;
-    code: string | undefined;
-    replayed: boolean;
-    limit: number;
-    before: string | null;
-  }): Promise<DeadLetterRow[]> {
+  override async list(input: DeadLetterFilter): Promise<DeadLetterRow[]> {
     const rows = await this.database.query<Row>(
       `SELECT * FROM metering.dead_letter
        WHERE ($1::text IS NULL OR tenant_id = $1) AND ($2::text IS NULL OR source_id = $2) AND ($3::text IS NULL OR code = $3)
@@ -53,8 +41,7 @@ export class DeadLetterStore {
     return rows.map(fromRow);
   }
 
-  /** Counts an attempt; `replayedAt` closes the dead letter. */
-  async markAttempt(input: { deadLetterId: string; replayedAt: Date | null; outcome: string }): Promise<void> {
+  override async markAttempt(input: { deadLetterId: string; replayedAt: Date | null; outcome: string }): Promise<void> {
     await this.database.execute('UPDATE metering.dead_letter SET attempts = attempts + 1, replayed_at = $2, replay_outcome = $3 WHERE dead_letter_id = $1', [
       input.deadLetterId,
       input.replayedAt,

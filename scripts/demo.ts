@@ -1,0 +1,198 @@
+/**
+ * `npm run demo`: a day of traffic of six tenants, as LiteLLM would have sent it, over HTTP into a running Tollgate (one of its own when
+ * none runs), and then the question it is all about: who spent it? Deterministic; run twice on one day, it counts everything once.
+ */
+import { formatUsd, parseUsd, SystemClock, utcMonthLabel, type JsonObject, type Nano } from '#libs/kernel/index.js';
+import { CREDITS, dayOfTraffic, RUNAWAY, type Traffic } from './demo/traffic.js';
+import { findOrStartTollgate, type Tollgate } from './demo/tollgate.js';
+
+const SEED = 41;
+const PAYLOADS_PER_CALL = 250;
+const SENDERS = 4;
+const POSTED_WITHIN_MS = 120_000;
+const POLL_MS = 250;
+const DAY_MS = 86_400_000;
+const BAR_WIDTH = 40;
+
+interface SpendRow {
+  readonly tenant_id: string;
+  readonly provider: string;
+  readonly model: string;
+  readonly requests: number;
+  readonly cost_usd: string;
+}
+
+type Call = (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<any>;
+
+const now = new SystemClock().now();
+const tollgate = await findOrStartTollgate();
+try {
+  await runDemo(tollgate);
+} finally {
+  await tollgate.close();
+}
+
+async function runDemo({ url, adminKey, ownServer }: Tollgate): Promise<void> {
+  print(ownServer ? `No server runs, so the demo started one at ${url}; it is thrown away at the end.` : `Sending to ${url}.`);
+  const call = caller(url, adminKey);
+  const day = now.toISOString().slice(0, 10);
+  const traffic = dayOfTraffic({ seed: SEED, endSeconds: Math.floor(now.getTime() / 1000) - 1, label: `demo-${day}` });
+  await grantCredits(call, day);
+  const { key } = (await call('POST', '/v1/service-keys', { name: 'demo gateway', scopes: ['ingest'] })) as { key: string };
+  const before = await reportRows(call);
+  const accepted = await send(caller(url, key), traffic);
+  const rows = await waitUntilPosted(call, traffic, accepted > 0 ? before : null);
+  printReport(rows);
+  await printWhoSpentIt(call, rows);
+  await printBalances(call);
+}
+
+async function grantCredits(call: Call, day: string): Promise<void> {
+  for (const [tenantId, amount] of Object.entries(CREDITS)) {
+    await call('PUT', `/v1/tenants/${tenantId}`, { name: tenantId });
+    await call(
+      'POST',
+      `/v1/tenants/${tenantId}/credits`,
+      { amount_usd: amount, kind: 'paid', reference: 'demo' },
+      { 'idempotency-key': `demo-${day}-${tenantId}` },
+    );
+  }
+  print(`${Object.keys(CREDITS).length} prepaid tenants, ${sumOf(Object.values(CREDITS))} USD of credit between them.\n`);
+}
+
+/** Sends everything, a few calls at a time, each call a batch as LiteLLM's callback makes it. Answers how many were new. */
+async function send(call: Call, traffic: Traffic): Promise<number> {
+  const batches: (readonly JsonObject[])[] = [];
+  for (let from = 0; from < traffic.payloads.length; from += PAYLOADS_PER_CALL) batches.push(traffic.payloads.slice(from, from + PAYLOADS_PER_CALL));
+  const started = performance.now();
+  let next = 0;
+  let sent = 0;
+  let accepted = 0;
+  const sender = async (): Promise<void> => {
+    for (let batch = batches[next++]; batch; batch = batches[next++]) {
+      const answer = (await call('POST', '/v1/webhooks/litellm', batch)) as { accepted: number; rejected: number; conflicts: number };
+      if (answer.rejected + answer.conflicts > 0) throw new Error(`refused: ${JSON.stringify(answer)}`);
+      accepted += answer.accepted;
+      sent += batch.length;
+      progress('sent', sent, traffic.payloads.length);
+    }
+  };
+  await Promise.all(Array.from({ length: SENDERS }, sender));
+  const seconds = (performance.now() - started) / 1000;
+  print(`\n${sent} payloads in ${seconds.toPrecision(3)} s, ${Math.round(sent / seconds)} a second, ${accepted} of them new.\n`);
+  return accepted;
+}
+
+/** Waits until Report A has grown by exactly what the demo worked out for itself, to the nano-dollar. */
+async function waitUntilPosted(call: Call, traffic: Traffic, before: readonly SpendRow[] | null): Promise<SpendRow[]> {
+  const baseline = before === null ? null : totalOf(before);
+  for (const deadline = performance.now() + POSTED_WITHIN_MS; ;) {
+    const rows = await reportRows(call);
+    const grown = totalOf(rows) - (baseline ?? totalOf(rows) - traffic.totalCost);
+    progress('posted', Number((grown * 1_000n) / traffic.totalCost), 1_000);
+    if (grown === traffic.totalCost) {
+      print(`\nWorked out by the demo: ${formatUsd(traffic.totalCost)} USD. In Tollgate's ledger: ${formatUsd(grown)} USD.\n`);
+      return rows;
+    }
+    if (performance.now() > deadline)
+      throw new Error(`posted ${formatUsd(grown)} USD instead of ${formatUsd(traffic.totalCost)}; does someone else send events of these tenants?`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** Report A of the demo's tenants; a day may lie in two months. */
+async function reportRows(call: Call): Promise<SpendRow[]> {
+  const months = new Set([utcMonthLabel(new Date(now.getTime() - DAY_MS)), utcMonthLabel(now)]);
+  const rows: SpendRow[] = [];
+  for (const month of months) {
+    for (const tenantId of Object.keys(CREDITS)) {
+      rows.push(...(await allPages<SpendRow>(call, `/v1/reports/monthly-spend?month=${month}&tenant_id=${tenantId}&limit=500`)));
+    }
+  }
+  return rows.sort((a, b) => compare(parseUsd(b.cost_usd), parseUsd(a.cost_usd)));
+}
+
+function printReport(rows: readonly SpendRow[]): void {
+  const total = totalOf(rows);
+  print('Report A, dearest first');
+  print(line('tenant', 'model', 'requests', 'USD', 'share'));
+  for (const row of rows.slice(0, 8)) print(line(row.tenant_id, row.model, String(row.requests), row.cost_usd, percentOf(parseUsd(row.cost_usd), total)));
+  print(line('all', '', String(rows.reduce((sum, row) => sum + row.requests, 0)), formatUsd(total), '100.0 %'));
+}
+
+/** From the dearest row down to the feature and the user, out of the events themselves. */
+async function printWhoSpentIt(call: Call, rows: readonly SpendRow[]): Promise<void> {
+  const total = totalOf(rows);
+  const [top] = rows;
+  if (!top) return;
+  const path = `/v1/events?tenant_id=${top.tenant_id}&model=${top.model}&limit=500`;
+  const spent = new Map<string, Nano>();
+  for (const event of await allPages<{ feature: string | null; user_id: string | null; cost_usd: string | null }>(call, path)) {
+    const who = `${event.feature ?? '?'} of user ${event.user_id ?? '?'}`;
+    spent.set(who, (spent.get(who) ?? 0n) + parseUsd(event.cost_usd ?? '0'));
+  }
+  const [who, cost] = [...spent].sort(([, a], [, b]) => compare(b, a))[0] ?? ['', 0n];
+  print(`\nWho spent it? ${top.tenant_id}: ${who}, ${formatUsd(cost)} USD, ${percentOf(cost, total)} of the bill (the runaway is ${RUNAWAY.feature}).\n`);
+}
+
+async function printBalances(call: Call): Promise<void> {
+  print(line('tenant', '', 'granted', 'left', 'owed'));
+  for (const tenantId of Object.keys(CREDITS)) {
+    const balance = (await call('GET', `/v1/tenants/${tenantId}/balance`)) as { posted_usd: string; receivable_usd: string; lots: { granted_usd: string }[] };
+    const granted = sumOf(balance.lots.map((lot) => lot.granted_usd));
+    print(line(tenantId, '', granted.replace(/\.0+$/, ''), balance.posted_usd, balance.receivable_usd));
+  }
+}
+
+function caller(url: string, key: string): Call {
+  return async (method, path, body, headers = {}) => {
+    const response = await fetch(url + path, {
+      method,
+      headers: { authorization: `Bearer ${key}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+    return await response.json();
+  };
+}
+
+async function allPages<Row>(call: Call, path: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const page: { data: Row[]; next_cursor: string | null } = await call('GET', cursor === '' ? path : `${path}&cursor=${encodeURIComponent(cursor)}`);
+    rows.push(...page.data);
+    cursor = page.next_cursor;
+  }
+  return rows;
+}
+
+function totalOf(rows: readonly SpendRow[]): Nano {
+  return rows.reduce((sum, row) => sum + parseUsd(row.cost_usd), 0n);
+}
+
+function sumOf(amounts: readonly string[]): string {
+  return formatUsd(amounts.reduce((sum, amount) => sum + parseUsd(amount), 0n)).replace(/\.?0+$/, '');
+}
+
+function percentOf(part: Nano, whole: Nano): string {
+  const tenths = whole === 0n ? 0n : (part * 1_000n + whole / 2n) / whole;
+  return `${tenths / 10n}.${tenths % 10n} %`;
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function line(tenant: string, model: string, requests: string, usd: string, share: string): string {
+  return `  ${tenant.padEnd(10)}${model.padEnd(28)}${requests.padStart(9)}${usd.padStart(18)}${share.padStart(16)}`;
+}
+
+function progress(what: string, done: number, all: number): void {
+  const filled = Math.max(0, Math.min(BAR_WIDTH, Math.round((done / all) * BAR_WIDTH)));
+  if (process.stdout.isTTY)
+    process.stdout.write(`\r  ${what.padEnd(7)} [${'='.repeat(filled)}${' '.repeat(BAR_WIDTH - filled)}] ${Math.round((done / all) * 100)} %`);
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
