@@ -22,6 +22,8 @@ const shared = {
 };
 
 export default {
+  // Nothing waits this long; a machine with two busy cores may. Tests of whole processes give their own.
+  testTimeout: 60_000,
   reporters: ['default', '<rootDir>/test/support/no-skip-reporter.js'],
   projects: [
     { ...shared, displayName: 'unit', testMatch: ['<rootDir>/libs/**/*.spec.ts', '<rootDir>/apps/**/*.spec.ts', '<rootDir>/test/architecture/**/*.spec.ts'] },

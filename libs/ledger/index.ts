@@ -9,6 +9,6 @@ export { ReadBalance, type BalanceView } from './application/read-balance.js';
 export { SpendLedger, type SpendPosted, type SpendReversal, type SpendReversed, type TenantSpend } from './application/spend-ledger.js';
 export { VoidCredit, type VoidReceipt } from './application/void-credit.js';
 export type { TenantBalance } from './domain/balance.js';
-export { DEFAULT_LOT_PRIORITY, type Lot, type LotKind } from './domain/lot.js';
+export type { Lot, LotKind } from './domain/lot.js';
 export type { Interval, SpendItem } from './domain/spend-plan.js';
 export { LedgerModule } from './ledger.module.js';

@@ -1,7 +1,6 @@
 export { DeadLetterStore, type DeadLetterRow } from './application/dead-letter-store.js';
 export { EventReader, type EventView, type PostingView } from './application/event-reader.js';
 export { ReplayDeadLetter } from './application/replay-dead-letter.js';
-export { GroupCommit } from './application/group-commit.js';
 export { PostPendingSpend } from './application/post-pending-spend.js';
 export { PostingParticipant, type SpendMovement } from './application/ports.js';
 export { PutSource } from './application/put-source.js';
@@ -9,7 +8,6 @@ export { MAX_EVENTS_PER_CALL, RecordEvents, type RecordedEvents } from './applic
 export { RequeueQuarantined } from './application/requeue-quarantined.js';
 export { SourceDirectory } from './application/source-directory.js';
 export { ForgetOldEventKeys, KeepPartitionsAhead, MeasurePostingLag, SweepPending } from './application/sweep-pending.js';
-export { SHARD_COUNT, shardOf } from './domain/shard.js';
 export { BUILT_IN_SOURCES, GATEWAYS, ON_NEW_TENANT, type Gateway, type Source } from './domain/source.js';
 export { ATTRIBUTION_FIELDS, QUALITY_RANK, type UsageQuality } from './domain/spend-event.js';
 export { spendEventSchema } from './gateways/api.js';

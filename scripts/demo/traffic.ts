@@ -43,12 +43,12 @@ const EVERYDAY: readonly Workload[] = [
   { tenantId: 'hooli', feature: 'search_answers', model: 'gpt-4o-mini', share: 9, input: 2_600, output: 240, users: 400 },
   { tenantId: 'soylent', feature: 'recipe_writer', model: 'gpt-4o', share: 6, input: 500, output: 900, users: 15 },
 ];
-export const RUNAWAY = { tenantId: 'globex', feature: 'document_summarize', userId: 'batch-7', model: 'claude-opus-4-6', percent: 41n } as const;
+const RUNAWAY = { tenantId: 'globex', feature: 'document_summarize', userId: 'batch-7', model: 'claude-opus-4-6', percent: 41n } as const;
 
 /** Prepaid credit each tenant starts the day with. */
 export const CREDITS: Readonly<Record<string, string>> = { acme: '100', globex: '200', initech: '150', umbrella: '80', hooli: '25', soylent: '60' };
 
-const EVERYDAY_CALLS = 18_000;
+const EVERYDAY_CALLS = 19_000;
 const DAY_SECONDS = 86_400;
 /** The loop starts when the nightly import begins and is found in the morning. */
 const RUNAWAY_FROM = 0.55;
@@ -57,8 +57,6 @@ const RUNAWAY_UNTIL = 0.97;
 export interface Traffic {
   /** In the order in which they happened. */
   readonly payloads: readonly JsonObject[];
-  readonly costByTenant: ReadonlyMap<string, Nano>;
-  readonly runawayCost: Nano;
   readonly totalCost: Nano;
 }
 
@@ -88,29 +86,28 @@ interface Call {
 export function dayOfTraffic(input: { seed: number; endSeconds: number; label: string }): Traffic {
   const random = seeded(input.seed);
   const calls = Array.from({ length: EVERYDAY_CALLS }, () => everydayCall(random));
-  const everydayCost = calls.reduce((sum, call) => sum + costOf(call), 0n);
-  // runaway = 41 % of (everyday + runaway)
-  const runawayTarget = (everydayCost * RUNAWAY.percent) / (100n - RUNAWAY.percent);
-  let runawayCost = calls.filter((call) => isRunaway(call)).reduce((sum, call) => sum + costOf(call), 0n);
+  let runawayCost = totalOf(calls.filter(isRunaway));
+  // The feature's target is 41 % of everything, that is 41/59 of all the rest.
+  const runawayTarget = ((totalOf(calls) - runawayCost) * RUNAWAY.percent) / (100n - RUNAWAY.percent);
   while (runawayCost < runawayTarget) {
     const call = runawayCall(random);
     calls.push(call);
     runawayCost += costOf(call);
   }
   calls.sort((a, b) => a.at - b.at);
-  const costByTenant = new Map<string, Nano>();
-  for (const call of calls) costByTenant.set(call.work.tenantId, (costByTenant.get(call.work.tenantId) ?? 0n) + costOf(call));
   const startSeconds = input.endSeconds - DAY_SECONDS;
   return {
     payloads: calls.map((call, index) => payloadOf(call, `${input.label}-${index}`, startSeconds)),
-    costByTenant,
-    runawayCost,
-    totalCost: [...costByTenant.values()].reduce((sum, cost) => sum + cost, 0n),
+    totalCost: totalOf(calls),
   };
 }
 
-function isRunaway(call: Call): boolean {
-  return call.userId === RUNAWAY.userId;
+function isRunaway({ work }: Call): boolean {
+  return work.tenantId === RUNAWAY.tenantId && work.feature === RUNAWAY.feature;
+}
+
+function totalOf(calls: readonly Call[]): Nano {
+  return calls.reduce((sum, call) => sum + costOf(call), 0n);
 }
 
 function everydayCall(random: () => number): Call {

@@ -144,7 +144,7 @@ const moneyIsBigint: Rule = {
         return `${node.name.getText()} is money: a number loses nano-dollars above 2^53. Use Nano (or FemtoPrice for a price per unit).`;
       if (ts.isPropertyAssignment(node) && /_(usd|nano)$/.test(node.name.getText()) && /^z(\.coerce)?\.(number|int)\(/.test(node.initializer.getText()))
         return `${node.name.getText()} on the wire is a decimal string: a JSON number has been through a float already. Use the money schema.`;
-      if (ts.isCallExpression(node) && node.expression.getText() === 'Number' && /(nano|usd|femto)\b/i.test(node.arguments[0]?.getText() ?? ''))
+      if (!file.isTest && ts.isCallExpression(node) && node.expression.getText() === 'Number' && /(nano|usd|femto)\b/i.test(node.arguments[0]?.getText() ?? ''))
         return `Number(${node.arguments[0]?.getText()}) turns money into a float. Calculate in bigint and print with formatUsd.`;
       return null;
     }),

@@ -17,7 +17,7 @@ const record = async (body: unknown, options: { key?: string; headers?: Record<s
   await api.call('POST', '/v1/events', { body, ...options });
 const storedEvents = async (): Promise<bigint> => (await api.database.db.query<{ n: bigint }>('SELECT count(*) AS n FROM metering.event'))[0]?.n ?? -1n;
 
-// correctness.md F33, as JSON text so that numbers JSON.parse would bend arrive as they are.
+// Fault F33, as JSON text so that numbers JSON.parse would bend arrive as they are.
 const HOSTILE = [
   'null',
   'NaN',
@@ -40,35 +40,9 @@ const HOSTILE = [
   '" x "',
   `"${'x'.repeat(129)}"`,
 ];
-const FIELDS = [
-  ...[
-    'event_id',
-    'occurred_at',
-    'tenant_id',
-    'call_id',
-    'hold_id',
-    'user_id',
-    'feature',
-    'environment',
-    'assistant_id',
-    'thread_id',
-    'api_key_id',
-    'request_id',
-    'tags',
-  ],
-  ...['provider', 'model', 'requested_model', 'usage', 'usage_quality', 'cost_usd', 'latency_ms', 'ttft_ms', 'stream', 'status', 'error', 'metadata'],
-  ...[
-    'usage.input_tokens',
-    'usage.output_tokens',
-    'usage.reasoning_tokens',
-    'usage.cache_read_tokens',
-    'usage.images',
-    'usage.meters',
-    'usage.meters.web_search',
-    'tags.k',
-    'metadata.k',
-  ],
-];
+const FIELDS = `event_id occurred_at tenant_id call_id hold_id user_id feature environment assistant_id thread_id api_key_id request_id tags
+  provider model requested_model usage usage_quality cost_usd latency_ms ttft_ms stream status error metadata
+  usage.input_tokens usage.output_tokens usage.reasoning_tokens usage.cache_read_tokens usage.images usage.meters usage.meters.web_search tags.k metadata.k`.split(/\s+/);
 
 describe('F33 every hostile value in every field', () => {
   test.each(FIELDS)('%s: answered without a 5xx, the neighbour is accepted, what is accepted can be posted', async (field) => {
@@ -135,7 +109,7 @@ describe('S1 bodies that are refused as a whole store nothing', () => {
     ['a compressed body', () => JSON.stringify(good), { 'content-encoding': 'gzip' }, 415, 'request.unsupported_encoding'],
   ])('%s', async (_name, body, headers, status, code) => {
     const before = await storedEvents();
-    const answer = await record(body(), { headers: headers as Record<string, string> });
+    const answer = await record(body(), { headers });
     expect({ status: answer.status, code: answer.body.code }).toEqual({ status, code });
     expect(answer.headers.get('content-type')).toContain('application/problem+json');
     expect(await storedEvents()).toBe(before);

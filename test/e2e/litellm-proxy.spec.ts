@@ -18,6 +18,12 @@ function chat(model: string, script: UpstreamScript, extra: object = {}): object
   return { model, max_tokens: 500, messages: [{ role: 'user', content: scripted(script) }], ...extra };
 }
 
+function countsOf(names: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}
+
 describeWithLiteLlm('a real LiteLLM proxy', () => {
   let upstream: Upstream;
   let tollgate: Program;
@@ -72,7 +78,7 @@ describeWithLiteLlm('a real LiteLLM proxy', () => {
     } catch (error) {
       throw new Error(`${String(error)}; there are ${JSON.stringify(latest.map((event) => [event.event_id, event.status, event.state]))}`, { cause: error });
     }
-    expect(latest.map((event) => event.status).sort()).toEqual([...statuses].sort());
+    expect(countsOf(latest.map((event) => event.status))).toEqual(countsOf(statuses));
     return latest;
   }
 
@@ -172,6 +178,34 @@ describeWithLiteLlm('a real LiteLLM proxy', () => {
     ]);
     await expectSpent('globex', '0.187340000');
   }, 90_000);
+
+  it('no report is lost while others are on their way', async () => {
+    const calls = Array.from({ length: 150 }, (_, index) =>
+      chat('gpt-4o-mini', { usage: { input: 100, output: 10 }, nonce: String(index) }, { metadata: { tenant_id: 'umbrella' } }),
+    );
+    const sender = async (): Promise<void> => {
+      for (let call = calls.pop(); call; call = calls.pop()) await answered('/v1/chat/completions', call);
+    };
+    await Promise.all([sender(), sender(), sender(), sender()]);
+    const all = await settled(
+      'umbrella',
+      Array.from({ length: 150 }, () => 'success'),
+    );
+    // 100 x 0.15 + 10 x 0.60 USD per million = 0.000021 each
+    expect(new Set(all.map((event) => event.cost_usd))).toEqual(new Set(['0.000021000']));
+  }, 90_000);
+
+  it('a stream that the provider breaks off is billed for what had arrived', async () => {
+    const response = await proxy.post(
+      '/v1/chat/completions',
+      chat('claude-opus', { usage: { input: 1_000, output: 300 }, behave: 'drop' }, { metadata: { tenant_id: 'hooli' }, stream: true }),
+    );
+    await response.text().catch(() => undefined);
+    const [event] = await settled('hooli', ['error']);
+    expect(event).toMatchObject({ usage_quality: 'partial', status: 'error', state: 'posted' });
+    expect(event.usage.input_tokens).toBe(1_000);
+    expect(parseUsd(event.cost_usd)).toBe(BigInt(event.usage.input_tokens) * 5_000n + BigInt(event.usage.output_tokens) * 25_000n);
+  }, 60_000);
 
   it('what the application could see of a call leads to its event', async () => {
     const response = await proxy.post('/v1/chat/completions', chat('gpt-4o', { usage: { input: 10, output: 10 } }, { metadata: { tenant_id: 'initech' } }));

@@ -75,7 +75,7 @@ function itIsAWakeUpQueue(open: () => Promise<QueueBackend>): void {
     rig.wakeUp.wake([5]);
     await eventually('the first run begins', () => rig.runs.length === 1);
     // Another process's wake-up, past our own throttle.
-    const other = (await open()) as QueueBackend;
+    const other = await open();
     const otherQueue = other.openQueue();
     await otherQueue.add(5);
     finish();

@@ -56,6 +56,8 @@ export async function startLiteLlmProxy(input: {
       ANTHROPIC_API_BASE: input.upstreamUrl,
       // No price list from the network.
       LITELLM_LOCAL_MODEL_COST_MAP: 'True',
+      // Flushes five times as often as usual, so that a configuration that loses reports loses them in a short test as well.
+      DEFAULT_FLUSH_INTERVAL_SECONDS: '1',
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -79,7 +79,10 @@ async function answer(request: IncomingMessage, response: ServerResponse, calls:
   const body = JSON.parse(await readBody(request)) as ChatRequest;
   const script = scriptOf(body);
   const openAi = path.endsWith('/chat/completions');
-  if (!openAi && !path.endsWith('/messages')) return sendJson(response, 404, { error: { message: `nothing at ${path}` } });
+  if (!openAi && !path.endsWith('/messages')) {
+    sendJson(response, 404, { error: { message: `nothing at ${path}` } });
+    return;
+  }
 
   const call: UpstreamCall = {
     path,
@@ -97,7 +100,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, calls:
   if (script.behave === 'late') await new Promise<void>((resolve) => setTimeout(resolve, LATE_MS));
   if (!call.stream) return sendJson(response, 200, openAi ? openAiAnswer(call, script.usage) : anthropicAnswer(call, script.usage));
   const chunks = openAi ? openAiChunks(call, script.usage, body.stream_options?.include_usage === true) : anthropicChunks(call, script.usage);
-  return sendStream(response, chunks, script);
+  await sendStream(response, chunks, script);
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

@@ -1,6 +1,8 @@
-import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '#libs/kernel/index.js';
+import { Clock, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '#libs/kernel/index.js';
 import { ExpireLots } from '#libs/ledger/index.js';
 import { ForgetOldEventKeys, KeepPartitionsAhead, PostPendingSpend, RequeueQuarantined, SweepPending } from '#libs/metering/index.js';
+import { trimOutbox } from '#libs/platform/outbox/outbox.js';
+import { Database } from '#libs/platform/postgres/database.js';
 import type { ScheduledTask } from '#libs/platform/queue/schedules.js';
 import { PriceBook } from '#libs/pricing/index.js';
 
@@ -32,6 +34,7 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'expire-lots', everyMs: MINUTE_MS, run: async () => await resolve(ExpireLots).execute() },
       { name: 'keep-partitions-ahead', everyMs: DAY_MS, run: async () => await resolve(KeepPartitionsAhead).execute() },
       { name: 'forget-old-event-keys', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldEventKeys).execute() },
+      { name: 'trim-outbox', everyMs: HOUR_MS, run: async () => await trimOutbox(resolve(Database), new Date(resolve(Clock).now().getTime() - DAY_MS)) },
     ],
   };
 }

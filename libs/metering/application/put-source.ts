@@ -3,6 +3,7 @@ import type { AuditLog, ChangeContext } from '#libs/platform/audit/audit-log.js'
 import type { Database } from '#libs/platform/postgres/database.js';
 import type { Gateway, OnNewTenant, Source } from '../domain/source.js';
 import type { Attribution } from '../domain/spend-event.js';
+import { pathProblem } from '../gateways/read-item.js';
 import type { SourceDirectory } from './source-directory.js';
 
 export interface PutSourceInput {
@@ -24,7 +25,7 @@ export class PutSource {
     private readonly clock: Clock,
   ) {}
 
-  /** @throws DomainError source.gateway_required, source.gateway_fixed, source.attribution_unsupported */
+  /** @throws DomainError source.gateway_required, source.gateway_fixed, source.attribution_path */
   async execute(input: PutSourceInput, change: ChangeContext): Promise<Source> {
     const now = this.clock.now();
     const source = await this.database.transaction(async (tx) => {
@@ -68,9 +69,7 @@ function merge(before: Source | null, input: PutSourceInput, now: Date): Source 
   if (input.gateway !== undefined && input.gateway !== gateway) {
     throw invalid('source.gateway_fixed', 'gateway', 'cannot change: its events are identified by it; make another source');
   }
-  if (gateway === 'api' && input.attribution !== undefined && Object.keys(input.attribution).length > 0) {
-    throw invalid('source.attribution_unsupported', 'attribution', 'does not apply to our own event format, whose fields have fixed names');
-  }
+  if (input.attribution !== undefined) checkPaths(gateway, input.attribution);
   return {
     sourceId: input.sourceId,
     gateway,
@@ -82,6 +81,16 @@ function merge(before: Source | null, input: PutSourceInput, now: Date): Source 
     createdAt: before?.createdAt ?? now,
     updatedAt: now,
   };
+}
+
+/** Refuses a path that could never answer, where it is set rather than where it is missed. */
+function checkPaths(gateway: Gateway, attribution: Attribution): void {
+  for (const [field, paths] of Object.entries(attribution)) {
+    paths.forEach((path, index) => {
+      const rule = pathProblem(gateway, path);
+      if (rule !== null) throw invalid('source.attribution_path', `attribution.${field}[${index}]`, rule);
+    });
+  }
 }
 
 function invalid(code: string, path: string, message: string): DomainError {

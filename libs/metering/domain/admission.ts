@@ -1,5 +1,5 @@
 /**
- * Whether a report may be booked and under which tenant (contract.md section 4, "what happens when something is not set up").
+ * Whether a report may be booked and under which tenant.
  * A key bound to a tenant decides the tenant; a field anyone can send never overrides it.
  */
 import { DAY_MS, MINUTE_MS } from '#libs/kernel/index.js';

@@ -1,5 +1,5 @@
 /**
- * Our own event, `POST /v1/events` (contract.md section 3): strict, because a field that is misspelt here is money that is not attributed.
+ * Our own event, `POST /v1/events`: strict, because a field that is misspelt here is money that is not attributed.
  * Money is a decimal string, tokens are integers, an unknown field is refused by name; a message never repeats the sender's value.
  */
 import { EXTERNAL_ID_RULE, isExternalId, isJsonObject, moneyRule, parseRfc3339, tryParseUsd, type Json, type JsonObject } from '#libs/kernel/index.js';

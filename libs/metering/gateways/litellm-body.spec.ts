@@ -184,18 +184,20 @@ function pathsOf(item: JsonObject): string[] {
 
 function setLenient(item: JsonObject, path: string, value: Json): void {
   const names = path.split('.');
-  let parent: Json = item;
+  let parent: JsonObject = item;
   for (const name of names.slice(0, -1)) {
-    const next: Json | undefined = (parent as JsonObject)[name];
+    const next: Json | undefined = parent[name];
     if (typeof next !== 'object' || next === null || Array.isArray(next)) return;
     parent = next;
   }
-  (parent as JsonObject)[names.at(-1) ?? ''] = value;
+  parent[names.at(-1) ?? ''] = value;
 }
 
 /** What storing a report relies on. */
 function isSound(report: SpendReport): boolean {
-  const counts = Object.values(report.usage ?? {}).flatMap((value) => (typeof value === 'number' ? [value] : Object.values(value as Record<string, number>)));
+  const counts = Object.values<number | Record<string, number>>(report.usage ?? {}).flatMap((value) =>
+    typeof value === 'number' ? [value] : Object.values(value),
+  );
   const texts = JSON.stringify([report.tenantId, report.userId, report.metadata, report.tags, report.model, report.error]);
   return (
     counts.every((count) => Number.isSafeInteger(count) && count >= 0) &&

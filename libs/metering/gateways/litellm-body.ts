@@ -140,7 +140,10 @@ function scalars(parent: JsonObject, keys: readonly string[], type?: 'boolean'):
 /** As {@link scalars}, for places where free text may stand: only what has the form of a name. */
 function names(parent: JsonObject, keys: readonly string[]): JsonObject {
   const kept = scalars(parent, keys);
-  for (const key of keys) if (/\s/.test(String(kept[key] ?? ''))) delete kept[key];
+  for (const key of keys) {
+    const value = kept[key];
+    if (typeof value === 'string' && /\s/.test(value)) delete kept[key];
+  }
   return kept;
 }
 

@@ -52,7 +52,8 @@ function refusalOf(item: Json): ReadOutcome | null {
 }
 
 function idText(item: JsonObject): string | null {
-  return textAt(item, 'id') ?? (Number.isSafeInteger(item['id']) ? String(item['id']) : null);
+  const id = item['id'];
+  return typeof id === 'number' && Number.isSafeInteger(id) ? String(id) : textAt(item, 'id');
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Json } from '#libs/kernel/index.js';
 import type { Gateway, Source } from '../domain/source.js';
 import type { ReadOutcome } from '../domain/spend-event.js';
 import { readApiEvent, stripApiEvent } from './api.js';
-import { readLiteLlm, stripLiteLlm } from './litellm.js';
+import { attributionPathProblem, readLiteLlm, stripLiteLlm } from './litellm.js';
 
 /** Reads one item of `source`'s gateway. Never throws. */
 export function readItem(source: Source, item: Json): ReadOutcome {
@@ -12,6 +12,16 @@ export function readItem(source: Source, item: Json): ReadOutcome {
       return readApiEvent(item);
     case 'litellm':
       return readLiteLlm(item, source.attribution);
+  }
+}
+
+/** Why `path` can never answer in this gateway's payload, or null. */
+export function pathProblem(gateway: Gateway, path: string): string | null {
+  switch (gateway) {
+    case 'api':
+      return 'does not apply to our own event format, whose fields have fixed names';
+    case 'litellm':
+      return attributionPathProblem(path);
   }
 }
 

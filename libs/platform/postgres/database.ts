@@ -57,7 +57,7 @@ export class Database implements Sql {
       onConnect: async (client: pg.ClientBase) => {
         if (options.role !== null) await client.query(`SET ROLE ${pg.escapeIdentifier(options.role)}`);
       },
-    } as pg.PoolConfig);
+    });
     // An idle connection that dies is replaced by the pool; without a listener it would end the process.
     this.pool.on('error', () => undefined);
   }

@@ -99,7 +99,7 @@ function readItems(request: FastifyRequest): readonly Json[] {
   const body = request.body as Json | undefined;
   if (body === undefined)
     throw new DomainError({ code: 'request.empty', kind: 'invalid', publicMessage: 'the body must be an event, an array of events, or NDJSON' });
-  const items = isNdjson(request) ? readNdjson(String(body)) : Array.isArray(body) ? body : [body];
+  const items = isNdjson(request) && typeof body === 'string' ? readNdjson(body) : Array.isArray(body) ? body : [body];
   if (items.length > MAX_EVENTS_PER_CALL) {
     throw new DomainError({
       code: 'request.too_many_events',
