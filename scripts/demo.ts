@@ -144,11 +144,10 @@ function dearest(events: readonly SpendEvent[], by: (event: SpendEvent) => strin
 }
 
 async function printBalances(call: Call): Promise<void> {
-  print(line('tenant', '', 'granted', 'left', 'owed'));
+  print(line('tenant', '', '', 'credit left', 'owed'));
   for (const tenantId of Object.keys(CREDITS)) {
-    const balance = (await call('GET', `/v1/tenants/${tenantId}/balance`)) as { posted_usd: string; receivable_usd: string; lots: { granted_usd: string }[] };
-    const granted = sumOf(balance.lots.map((lot) => lot.granted_usd));
-    print(line(tenantId, '', granted.replace(/\.0+$/, ''), balance.posted_usd, balance.receivable_usd));
+    const balance = (await call('GET', `/v1/tenants/${tenantId}/balance`)) as { posted_usd: string; receivable_usd: string };
+    print(line(tenantId, '', '', balance.posted_usd, balance.receivable_usd));
   }
 }
 
