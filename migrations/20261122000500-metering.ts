@@ -25,6 +25,9 @@ export class Metering20261122000500 implements MigrationInterface {
       );
       INSERT INTO metering.source (source_id, gateway, created_at, updated_at)
       VALUES ('api', 'api', now(), now()), ('litellm', 'litellm', now(), now());
+      -- Ours: POST /v1/holds/{id}/settle, and the provisional charges of holds whose call nobody reported.
+      INSERT INTO metering.source (source_id, gateway, trust_cost, created_at, updated_at)
+      VALUES ('settle', 'api', true, now(), now()), ('hold', 'api', true, now(), now());
 
       -- digest: 16 bytes of (namespace, event_id); content_hash: identity, usage and cost as the sender said them, before defaults.
       -- event_id, quality, content_hash point at the best report so far.
@@ -41,11 +44,11 @@ export class Metering20261122000500 implements MigrationInterface {
         END LOOP;
       END $$;
 
-      -- digest: 16 bytes of (tenant, kind, value), kind one of hold, call_id, response.
+      -- digest: 16 bytes of (tenant, kind, value), kind one of hold, call_id, response. discriminator tells calls of one name apart.
       CREATE TABLE metering.call (
         digest          bytea    NOT NULL PRIMARY KEY,
         figures_hash    bytea    NOT NULL,
-        response_digest bytea,
+        discriminator   bytea,
         event_id        uuid     NOT NULL,
         quality         smallint NOT NULL
       ) PARTITION BY HASH (digest);
@@ -72,6 +75,7 @@ export class Metering20261122000500 implements MigrationInterface {
         requested_model    text,
         call_id            text,
         hold_id            uuid,
+        ends_call          boolean     NOT NULL,
         corrects_event_id  uuid,
         user_id            text,
         feature            text,

@@ -2,7 +2,7 @@
  * Ids made here are UUIDv7 (sortable by the millisecond they were made) with a readable prefix on the wire only.
  * Ids given by a caller are opaque text: 1 to 128 bytes of NFC UTF-8, printable, no space at either end.
  */
-import { createHash, randomInt } from 'node:crypto';
+import { hash, randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 
 export type IdPrefix = 'evt' | 'txn' | 'lot' | 'key' | 'dl' | 'hold' | 'aud';
@@ -52,9 +52,14 @@ export function isExternalId(text: string): boolean {
   return Buffer.byteLength(text) <= EXTERNAL_ID_MAX_BYTES && text.normalize('NFC') === text;
 }
 
+/** As {@link digest128}, in 32 hexadecimal digits: half the time where millions are made, compared and printed. */
+export function digest128Hex(...parts: readonly string[]): string {
+  let text = '';
+  for (const part of parts) text += `${part.length}:${part}`;
+  return hash('sha256', text, 'hex').slice(0, 32);
+}
+
 /** 128 bits of SHA-256 over the parts, each preceded by its length so that no two lists of well-formed parts collide. */
 export function digest128(...parts: readonly string[]): Buffer {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(`${part.length}:`).update(part);
-  return hash.digest().subarray(0, 16);
+  return Buffer.from(digest128Hex(...parts), 'hex');
 }

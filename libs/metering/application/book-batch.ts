@@ -7,6 +7,7 @@ import type { SpendLedger, SpendPosted, SpendReversal, TenantSpend } from '#libs
 import { appendOutbox } from '#libs/platform/outbox/outbox.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import { UNNAMED, type Booking } from '../domain/booking.js';
+import { BUILT_IN_SOURCES } from '../domain/source.js';
 import type { StoredEvent } from '../domain/stored-event.js';
 import type { LastPosting, PendingEvent, PostingRow, PostingStore } from './posting-store.js';
 import type { PostingParticipant, SpendMovement } from './ports.js';
@@ -85,7 +86,8 @@ class BatchBooking {
         return;
       }
       if (quarantined) this.closed.push(event.eventId);
-      this.movements.push(movementOf(event, 1, booking));
+      const moved = row?.transactionId === null ? null : (posted.get(event.tenantId)?.tenantSeq ?? null);
+      this.movements.push(movementOf(event, 1, booking, moved));
     });
   }
 
@@ -116,13 +118,13 @@ class BatchBooking {
             },
           ],
     );
-    const reversed = new Map((await ledger.reverse(tx, reversals, actor)).map((result) => [result.eventId, result.transactionId]));
+    const reversed = new Map((await ledger.reverse(tx, reversals, actor)).map((result) => [result.eventId, result]));
     const rows = corrections.map(({ target, last, correctedBy }): PostingRow => ({
       eventId: target.eventId,
       revision: last.revision + 1,
       state: 'reversed',
       tenantId: target.tenantId,
-      transactionId: reversed.get(target.eventId) ?? null,
+      transactionId: reversed.get(target.eventId)?.transactionId ?? null,
       costNano: 0n,
       chargeNano: 0n,
       lines: [],
@@ -137,7 +139,9 @@ class BatchBooking {
     corrections.forEach(({ target, last }, index) => {
       const row = rows[index];
       if (row) this.last.set(target.eventId, row);
-      if (last.state === 'posted') this.movements.push(movementOf(target, -1, last));
+      const result = reversed.get(target.eventId);
+      const moved = result === undefined || result.transactionId === null ? null : result.balance.seq;
+      if (last.state === 'posted') this.movements.push(movementOf(target, -1, last, moved));
       else this.closed.push(target.eventId);
     });
   }
@@ -198,7 +202,12 @@ function spendsByTenant(ready: readonly Decided[], idemKey: string): TenantSpend
   return [...byTenant].map(([tenantId, spend]) => ({ tenantId, ...spend, idemKey }));
 }
 
-function movementOf(event: StoredEvent, sign: 1 | -1, booked: { provider: string; model: string; costNano: Nano; chargeNano: Nano }): SpendMovement {
+function movementOf(
+  event: StoredEvent,
+  sign: 1 | -1,
+  booked: { provider: string; model: string; costNano: Nano; chargeNano: Nano },
+  tenantSeq: bigint | null,
+): SpendMovement {
   return {
     eventId: event.eventId,
     tenantId: event.tenantId,
@@ -210,6 +219,12 @@ function movementOf(event: StoredEvent, sign: 1 | -1, booked: { provider: string
     environment: event.environment,
     feature: event.feature,
     userId: event.userId,
+    requestedModel: event.requestedModel,
+    callId: event.callId,
+    holdId: event.holdId,
+    endsCall: event.endsCall,
+    provisional: event.sourceId === BUILT_IN_SOURCES.hold,
+    tenantSeq,
     usage: event.usage,
     costNano: booked.costNano,
     chargeNano: booked.chargeNano,

@@ -15,6 +15,16 @@ export interface SpendMovement {
   readonly environment: string;
   readonly feature: string | null;
   readonly userId: string | null;
+  readonly requestedModel: string | null;
+  readonly callId: string | null;
+  /** uuid */
+  readonly holdId: string | null;
+  /** Whether the event tells how its call ended. */
+  readonly endsCall: boolean;
+  /** The charge of a hold whose call nobody reported: it stands until somebody does. */
+  readonly provisional: boolean;
+  /** The money transaction it belongs to; null when nothing moved. */
+  readonly tenantSeq: bigint | null;
   readonly usage: Usage | null;
   readonly costNano: Nano;
   readonly chargeNano: Nano;

@@ -44,8 +44,32 @@ export class RecordEvents {
    * @throws DomainError storage.unavailable, ingest.overloaded: nothing was stored
    */
   async execute(input: { caller: Pick<Caller, 'tenantId'>; source: Source; items: readonly Json[]; replay?: boolean }): Promise<RecordedEvents> {
+    return await this.record({ ...input, outcomes: input.items.map((item) => readItem(input.source, item)) });
+  }
+
+  /**
+   * Records reports that we made ourselves (a settle, the charge of an unresolved hold), under the same rules and in the same inbox.
+   * @throws DomainError storage.unavailable, ingest.overloaded: nothing was stored
+   */
+  async executeReports(input: { source: Source; reports: readonly SpendReport[] }): Promise<RecordedEvents> {
+    const outcomes = input.reports.map((report) => ({ ok: true as const, report }));
+    return await this.record({
+      source: input.source,
+      caller: { tenantId: null },
+      outcomes,
+      items: input.reports.map((report) => ({ event_id: report.externalId })),
+    });
+  }
+
+  private async record(input: {
+    caller: Pick<Caller, 'tenantId'>;
+    source: Source;
+    items: readonly Json[];
+    outcomes: readonly ReadOutcome[];
+    replay?: boolean;
+  }): Promise<RecordedEvents> {
     const receivedAt = this.clock.now();
-    const outcomes = input.items.map((item) => readItem(input.source, item));
+    const { outcomes } = input;
     const tenantFor = await this.findTenants(input.source, input.caller.tenantId, outcomes);
     const entries = outcomes.map((outcome, index) => {
       const item = input.items[index] ?? null;

@@ -19,6 +19,7 @@ const base: StoredEvent = {
   requestedModel: null,
   callId: null,
   holdId: null,
+  endsCall: true,
   correctsEventId: null,
   userId: null,
   feature: null,

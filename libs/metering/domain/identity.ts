@@ -4,25 +4,25 @@
  * never take another tenant's event ids. Hashes cover what the sender said, before defaults, so that our own settings never turn a
  * resend into a conflict.
  */
-import { digest128 } from '#libs/kernel/index.js';
+import { digest128Hex } from '#libs/kernel/index.js';
 import { USAGE_POOLS, type Usage } from '#libs/pricing/index.js';
 import type { SpendReport } from './spend-event.js';
 
 export type CallKeyKind = 'call_id' | 'response' | 'hold';
 
-/** 16 bytes that are unique per (source, bound tenant, event id). */
-export function eventKeyDigest(input: { sourceId: string; boundTenantId: string | null; externalId: string }): Buffer {
-  return digest128('event', input.sourceId, input.boundTenantId ?? '', input.externalId);
+/** Hex of 16 bytes that are unique per (source, bound tenant, event id). */
+export function eventKeyDigest(input: { sourceId: string; boundTenantId: string | null; externalId: string }): string {
+  return digest128Hex('event', input.sourceId, input.boundTenantId ?? '', input.externalId);
 }
 
-/** 16 bytes that are unique per (tenant, kind, value): a tenant's reports only ever meet that tenant's calls. */
-export function callKeyDigest(input: { tenantId: string; kind: CallKeyKind; value: string }): Buffer {
-  return digest128('call', input.tenantId, input.kind, input.value);
+/** Hex of 16 bytes that are unique per (tenant, kind, value): a tenant's reports only ever meet that tenant's calls. */
+export function callKeyDigest(input: { tenantId: string; kind: CallKeyKind; value: string }): string {
+  return digest128Hex('call', input.tenantId, input.kind, input.value);
 }
 
 /** Identity, usage and cost as sent: equal hashes are the same statement. Latency, tags and metadata are no part of it. */
-export function contentHash(report: SpendReport): Buffer {
-  return digest128(
+export function contentHash(report: SpendReport): string {
+  return digest128Hex(
     JSON.stringify([
       report.tenantId,
       report.callId,
@@ -40,8 +40,8 @@ export function contentHash(report: SpendReport): Buffer {
 }
 
 /** The money-relevant figures alone: what two reports of one call by different senders are compared on. */
-export function figuresHash(report: SpendReport): Buffer {
-  return digest128(report.usage === null ? `cost:${report.claimedCostNano ?? 'null'}` : usageText(report.usage));
+export function figuresHash(report: SpendReport): string {
+  return digest128Hex(report.usage === null ? `cost:${report.claimedCostNano ?? 'null'}` : usageText(report.usage));
 }
 
 function figuresText(report: SpendReport): string {

@@ -15,12 +15,12 @@ class Memory {
     const candidates = reports.map(toCandidate);
     const rivalKeys = new Map<string, KnownReport>();
     for (const candidate of candidates) {
-      const known = this.keys.get(candidate.keyName);
-      if (known) rivalKeys.set(candidate.keyName, known);
+      const known = this.keys.get(candidate.key);
+      if (known) rivalKeys.set(candidate.key, known);
     }
     for (const candidate of candidates) {
-      if (!this.keys.has(candidate.keyName))
-        this.keys.set(candidate.keyName, { eventId: candidate.admitted.eventId, quality: candidate.quality, hash: candidate.keyHash });
+      if (!this.keys.has(candidate.key))
+        this.keys.set(candidate.key, { eventId: candidate.admitted.eventId, quality: candidate.quality, hash: candidate.keyHash });
     }
     const batch = new InboxBatch(candidates, rivalKeys);
     const rivalCalls = new Map<string, KnownCall>();
@@ -30,8 +30,9 @@ class Memory {
         if (known) rivalCalls.set(name, known);
       }
     }
-    for (const { callKeys, admitted, quality, figures, response } of batch.contenders()) {
-      for (const { name } of callKeys) if (!this.calls.has(name)) this.calls.set(name, { eventId: admitted.eventId, quality, hash: figures, response });
+    for (const { callKeys, admitted, quality, figures } of batch.contenders()) {
+      for (const { name, discriminator } of callKeys)
+        if (!this.calls.has(name)) this.calls.set(name, { eventId: admitted.eventId, quality, hash: figures, discriminator });
     }
     const resolutions = batch.resolve(rivalCalls, this.tenants);
     resolutions.forEach((resolution, index) => {

@@ -4,44 +4,52 @@
  * this batch or before it, exactly one stands; claims of a report that does not stand never point at an event that was not stored.
  */
 import { InvariantError } from '#libs/kernel/index.js';
-import { callKeyDigest, contentHash, eventKeyDigest, figuresHash } from './identity.js';
+import { callKeyDigest, contentHash, eventKeyDigest, figuresHash, type CallKeyKind } from './identity.js';
 import { isSameCall, resolveAgainst, type KnownReport, type Resolution } from './resolve-report.js';
 import { QUALITY_RANK } from './spend-event.js';
 import type { AdmittedReport } from './stored-event.js';
 
 export interface Candidate {
   readonly admitted: AdmittedReport;
-  readonly key: Buffer;
-  readonly keyName: string;
-  readonly keyHash: Buffer;
+  readonly key: string;
+  readonly keyHash: string;
   readonly quality: number;
-  readonly callKeys: readonly { readonly digest: Buffer; readonly name: string }[];
-  readonly figures: Buffer;
-  readonly response: Buffer | null;
+  readonly callKeys: readonly CallKey[];
+  readonly figures: string;
+}
+
+/** One name a call goes by. Two reports under one name are two calls where both have a discriminator and these differ. */
+export interface CallKey {
+  /** Hex digest. */
+  readonly name: string;
+  readonly discriminator: string | null;
 }
 
 export interface KnownCall extends KnownReport {
-  readonly response: Buffer | null;
+  readonly discriminator: string | null;
 }
 
 export function toCandidate(admitted: AdmittedReport): Candidate {
   const { report, tenantId } = admitted;
-  const callKey = (kind: 'response' | 'call_id', value: string | null): { digest: Buffer; name: string }[] => {
+  const callKey = (kind: CallKeyKind, value: string | null, discriminator: string | null): CallKey[] => {
     if (!report.claimsCall || value === null) return [];
-    const digest = callKeyDigest({ tenantId, kind, value });
-    return [{ digest, name: digest.toString('hex') }];
+    return [{ name: callKeyDigest({ tenantId, kind, value }), discriminator }];
   };
-  const byResponse = callKey('response', report.providerResponseId);
+  const byResponse = callKey('response', report.providerResponseId, null);
+  // A call id may be reused by a careless client: the provider's response tells the calls apart. A hold may cover several calls of one
+  // agent: their call ids do.
+  const byCallId = callKey('call_id', report.callId, byResponse[0]?.name ?? null);
+  const byHold = callKey('hold', report.holdId, byCallId[0]?.name ?? null);
+  const callKeys = [...byResponse, ...byCallId, ...byHold];
   const key = eventKeyDigest({ sourceId: admitted.sourceId, boundTenantId: admitted.boundTenantId, externalId: report.externalId });
   return {
     admitted,
     key,
-    keyName: key.toString('hex'),
     keyHash: contentHash(report),
     quality: QUALITY_RANK[report.quality],
-    callKeys: [...byResponse, ...callKey('call_id', report.callId)],
-    figures: figuresHash(report),
-    response: byResponse[0]?.digest ?? null,
+    callKeys,
+    // Only reports of one call are compared by their figures alone.
+    figures: callKeys.length === 0 ? '' : figuresHash(report),
   };
 }
 
@@ -102,55 +110,59 @@ export class InboxBatch {
   }
 
   private resolveByKey(candidate: Candidate): Resolution {
-    const rival = this.keys.get(candidate.keyName);
+    const rival = this.keys.get(candidate.key);
     const resolution: Resolution = rival ? resolveAgainst(rival, { quality: candidate.quality, hash: candidate.keyHash }) : { outcome: 'accepted' };
     if (resolution.outcome === 'accepted' || resolution.outcome === 'corrected') {
-      this.keys.set(candidate.keyName, { eventId: candidate.admitted.eventId, quality: candidate.quality, hash: candidate.keyHash });
-      if (resolution.outcome === 'corrected') this.movedKeys.add(candidate.keyName);
+      this.keys.set(candidate.key, { eventId: candidate.admitted.eventId, quality: candidate.quality, hash: candidate.keyHash });
+      if (resolution.outcome === 'corrected') this.movedKeys.add(candidate.key);
     }
     return resolution;
   }
 
   private resolveByCall(candidate: Candidate): Resolution {
-    for (const { name } of candidate.callKeys) {
+    for (const { name, discriminator } of candidate.callKeys) {
       const known = this.calls.get(name);
-      if (known && isSameCall(known.response, candidate.response)) return resolveAgainst(known, { quality: candidate.quality, hash: candidate.figures });
+      if (known && isSameCall(known.discriminator, discriminator)) return resolveAgainst(known, { quality: candidate.quality, hash: candidate.figures });
     }
     return { outcome: 'accepted' };
   }
 
   /** The report stands: its calls are known by it from now on. */
   private standFor(candidate: Candidate, corrected: boolean): void {
-    for (const { name } of candidate.callKeys) {
+    for (const { name, discriminator } of candidate.callKeys) {
       const known = this.calls.get(name);
-      if (known && (!corrected || !isSameCall(known.response, candidate.response))) continue;
+      if (known && (!corrected || !isSameCall(known.discriminator, discriminator))) continue;
       this.calls.set(name, {
         eventId: candidate.admitted.eventId,
         quality: candidate.quality,
         hash: candidate.figures,
-        response: candidate.response ?? known?.response ?? null,
+        discriminator: discriminator ?? known?.discriminator ?? null,
       });
       if (known) this.movedCalls.add(name);
     }
   }
 
+  /** A repeat with the same figures but better standing, or one that tells which call it was, sharpens what is known. */
+  private learnFromTwin(name: string, known: KnownCall, candidate: Candidate, discriminator: string | null): void {
+    const quality = known.hash === candidate.figures ? Math.max(known.quality, candidate.quality) : known.quality;
+    if (quality === known.quality && (known.discriminator !== null || discriminator === null)) return;
+    this.calls.set(name, { ...known, quality, discriminator: known.discriminator ?? discriminator });
+    this.movedCalls.add(name);
+  }
+
   /** The report does not stand: what it claimed points at the event that does, or at nothing. */
   private standBack(candidate: Candidate, keptEventId: string, foreign: boolean, rivalCalls: ReadonlyMap<string, KnownCall>): void {
-    this.keys.set(candidate.keyName, { eventId: keptEventId, quality: candidate.quality, hash: candidate.keyHash });
-    this.movedKeys.add(candidate.keyName);
-    for (const { name } of candidate.callKeys) {
+    this.keys.set(candidate.key, { eventId: keptEventId, quality: candidate.quality, hash: candidate.keyHash });
+    this.movedKeys.add(candidate.key);
+    for (const { name, discriminator } of candidate.callKeys) {
       const known = this.calls.get(name);
-      // The same figures with better standing: from now on only something better still may replace them.
-      if (known && known.hash.equals(candidate.figures) && candidate.quality > known.quality && isSameCall(known.response, candidate.response)) {
-        this.calls.set(name, { ...known, quality: candidate.quality });
-        this.movedCalls.add(name);
-      }
+      if (known && isSameCall(known.discriminator, discriminator)) this.learnFromTwin(name, known, candidate, discriminator);
       if (known || rivalCalls.has(name)) continue;
       if (foreign) {
         this.droppedCalls.add(name);
         continue;
       }
-      this.calls.set(name, { eventId: keptEventId, quality: candidate.quality, hash: candidate.figures, response: candidate.response });
+      this.calls.set(name, { eventId: keptEventId, quality: candidate.quality, hash: candidate.figures, discriminator });
       this.movedCalls.add(name);
     }
   }

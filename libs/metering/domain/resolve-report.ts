@@ -8,7 +8,8 @@ export interface KnownReport {
   readonly eventId: string;
   /** QUALITY_RANK of the best report so far. */
   readonly quality: number;
-  readonly hash: Buffer;
+  /** Hex digest of what it said. */
+  readonly hash: string;
 }
 
 export type Resolution =
@@ -18,8 +19,8 @@ export type Resolution =
   | { readonly outcome: 'conflict'; readonly keptEventId: string };
 
 /** Compares a report of rank `quality` and content `hash` with what is known. Pure; total. */
-export function resolveAgainst(known: KnownReport, report: { readonly quality: number; readonly hash: Buffer }): Resolution {
-  if (known.hash.equals(report.hash)) return { outcome: 'duplicate', keptEventId: known.eventId, code: 'event.duplicate' };
+export function resolveAgainst(known: KnownReport, report: { readonly quality: number; readonly hash: string }): Resolution {
+  if (known.hash === report.hash) return { outcome: 'duplicate', keptEventId: known.eventId, code: 'event.duplicate' };
   if (report.quality > known.quality) return { outcome: 'corrected', correctsEventId: known.eventId };
   if (report.quality < known.quality) return { outcome: 'duplicate', keptEventId: known.eventId, code: 'event.lower_quality' };
   return { outcome: 'conflict', keptEventId: known.eventId };
@@ -29,6 +30,6 @@ export function resolveAgainst(known: KnownReport, report: { readonly quality: n
  * Whether two reports that share a caller-chosen call id are the same provider call. Two provider response ids that differ prove that
  * they are not: otherwise a client that sends one call id with every request would pay for the first alone.
  */
-export function isSameCall(knownResponse: Buffer | null, reportResponse: Buffer | null): boolean {
-  return knownResponse === null || reportResponse === null || knownResponse.equals(reportResponse);
+export function isSameCall(known: string | null, report: string | null): boolean {
+  return known === null || report === null || known === report;
 }

@@ -23,4 +23,4 @@ export interface Source {
 }
 
 /** Sources that are there from the start, so that the short forms work without any set-up. */
-export const BUILT_IN_SOURCES = { api: 'api', litellm: 'litellm' } as const;
+export const BUILT_IN_SOURCES = { api: 'api', litellm: 'litellm', settle: 'settle', hold: 'hold' } as const;

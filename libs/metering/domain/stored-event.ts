@@ -34,6 +34,8 @@ export interface StoredEvent {
   readonly requestedModel: string | null;
   readonly callId: string | null;
   readonly holdId: string | null;
+  /** Whether it tells how the call ended: false for a failed attempt and for a settle that is not the last. */
+  readonly endsCall: boolean;
   readonly correctsEventId: string | null;
   readonly userId: string | null;
   readonly feature: string | null;

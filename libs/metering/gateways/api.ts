@@ -6,6 +6,7 @@ import { EXTERNAL_ID_RULE, isExternalId, isJsonObject, moneyRule, parseRfc3339, 
 import { USAGE_POOLS, type Usage } from '#libs/pricing/index.js';
 import { z } from 'zod';
 import type { ReadOutcome, SpendReport } from '../domain/spend-event.js';
+import { readPlainEvent } from './plain-event.js';
 
 const MAX_QUANTITY = 1_000_000_000;
 const MAX_INT4 = 2_147_483_647;
@@ -88,6 +89,12 @@ const KNOWN_FIELDS = new Set(Object.keys(spendEventSchema.shape));
 
 /** Reads one item of `POST /v1/events`. Never throws. */
 export function readApiEvent(item: Json): ReadOutcome {
+  const plain = readPlainEvent(item);
+  return plain === null ? readBySchema(item) : { ok: true, report: plain };
+}
+
+/** The full reading: every field, every rule, every message. */
+export function readBySchema(item: Json): ReadOutcome {
   const parsed = spendEventSchema.safeParse(item);
   if (!parsed.success) return refusal(item, parsed.error);
   const event = parsed.data;

@@ -7,27 +7,22 @@ import { shardOf } from '../domain/shard.js';
 import { QUALITY_RANK, type SpendStatus } from '../domain/spend-event.js';
 import type { AdmittedReport, StoredEvent } from '../domain/stored-event.js';
 
+const COLUMNS = `event_id, received_at, occurred_at, source_id, external_id, tenant_id, status, quality, usage, claimed_cost_nano, cost_trusted,
+  provider, model, requested_model, call_id, hold_id, ends_call, corrects_event_id, user_id, feature, environment, assistant_id, thread_id, api_key_id,
+  request_id, latency_ms, ttft_ms, stream, error, tags, metadata`;
+
 const INSERT_EVENTS = {
   name: 'metering.insert-events',
-  text: `WITH new_event AS (
-           SELECT * FROM unnest(
-             $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::jsonb[], $10::bigint[], $11::boolean[],
-             $12::text[], $13::text[], $14::text[], $15::text[], $16::uuid[], $17::uuid[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
-             $24::text[], $25::integer[], $26::integer[], $27::boolean[], $28::text[], $29::jsonb[], $30::jsonb[], $31::smallint[]
-           ) AS row (
-             event_id, received_at, occurred_at, source_id, external_id, tenant_id, status, quality, usage, claimed_cost_nano, cost_trusted,
-             provider, model, requested_model, call_id, hold_id, corrects_event_id, user_id, feature, environment, assistant_id, thread_id, api_key_id,
-             request_id, latency_ms, ttft_ms, stream, error, tags, metadata, shard)
-         ), queued AS (
-           INSERT INTO metering.pending (shard, event_id, received_at) SELECT shard, event_id, received_at FROM new_event
-         )
-         INSERT INTO metering.event (
-           event_id, received_at, occurred_at, source_id, external_id, tenant_id, status, quality, usage, claimed_cost_nano, cost_trusted,
-           provider, model, requested_model, call_id, hold_id, corrects_event_id, user_id, feature, environment, assistant_id, thread_id, api_key_id,
-           request_id, latency_ms, ttft_ms, stream, error, tags, metadata)
-         SELECT event_id, received_at, occurred_at, source_id, external_id, tenant_id, status, quality, usage, claimed_cost_nano, cost_trusted,
-           provider, model, requested_model, call_id, hold_id, corrects_event_id, user_id, feature, environment, assistant_id, thread_id, api_key_id,
-           request_id, latency_ms, ttft_ms, stream, error, tags, metadata FROM new_event`,
+  text: `INSERT INTO metering.event (${COLUMNS})
+         SELECT * FROM unnest(
+           $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::jsonb[], $10::bigint[], $11::boolean[],
+           $12::text[], $13::text[], $14::text[], $15::text[], $16::uuid[], $17::boolean[], $18::uuid[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
+           $24::text[], $25::text[], $26::integer[], $27::integer[], $28::boolean[], $29::text[], $30::jsonb[], $31::jsonb[])`,
+};
+
+const QUEUE_EVENTS = {
+  name: 'metering.queue-events',
+  text: `INSERT INTO metering.pending (shard, event_id, received_at) SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::timestamptz[])`,
 };
 
 /** Writes events and their work items in the caller's transaction. */
@@ -43,9 +38,11 @@ export async function insertEvents(tx: Sql, rows: readonly { admitted: AdmittedR
         return value === null ? null : JSON.stringify(value);
       }),
     );
+  const ids = plainArray(admitted.map((row) => row.eventId));
+  const receivedAt = timeArray(admitted.map((row) => row.receivedAt));
   await tx.execute(INSERT_EVENTS, [
-    plainArray(admitted.map((row) => row.eventId)),
-    timeArray(admitted.map((row) => row.receivedAt)),
+    ids,
+    receivedAt,
     timeArray(admitted.map((row) => row.occurredAt)),
     textArray(admitted.map((row) => row.sourceId)),
     text((report) => report.externalId),
@@ -60,6 +57,7 @@ export async function insertEvents(tx: Sql, rows: readonly { admitted: AdmittedR
     text((report) => report.requestedModel),
     text((report) => report.callId),
     plainArray(reports.map((report) => (report.holdId === null ? null : fromWireId('hold', report.holdId)))),
+    plainArray(reports.map((report) => report.claimsCall)),
     plainArray(rows.map((row) => row.correctsEventId)),
     text((report) => report.userId),
     text((report) => report.feature),
@@ -74,8 +72,8 @@ export async function insertEvents(tx: Sql, rows: readonly { admitted: AdmittedR
     text((report) => report.error),
     json((report) => report.tags),
     json((report) => report.metadata),
-    plainArray(admitted.map((row) => shardOf(row.tenantId))),
   ]);
+  await tx.execute(QUEUE_EVENTS, [plainArray(admitted.map((row) => shardOf(row.tenantId))), ids, receivedAt]);
 }
 
 /** A row of metering.event as PostgreSQL answers it. */
@@ -96,6 +94,7 @@ export interface EventRow {
   requested_model: string | null;
   call_id: string | null;
   hold_id: string | null;
+  ends_call: boolean;
   corrects_event_id: string | null;
   user_id: string | null;
   feature: string | null;
@@ -130,6 +129,7 @@ export function fromEventRow(row: EventRow): StoredEvent {
     requestedModel: row.requested_model,
     callId: row.call_id,
     holdId: row.hold_id,
+    endsCall: row.ends_call,
     correctsEventId: row.corrects_event_id,
     userId: row.user_id,
     feature: row.feature,

@@ -84,73 +84,83 @@ function toResult(admitted: AdmittedReport, resolution: Resolution): InboxResult
   }
 }
 
-/** Inserts the event ids nobody claimed before; answers what is known of the others. */
+/** Inserts the event ids nobody claimed before; answers what is known of the others, by hex digest. */
 async function claimKeys(tx: Sql, candidates: readonly Candidate[]): Promise<Map<string, KnownReport>> {
-  const first = firstByDigest(candidates.map((candidate) => [candidate.key, candidate] as const));
-  if (first.length === 0) return new Map();
-  const inserted = await tx.query<{ digest: Buffer }>(
+  const claims = firstByName(candidates.map((candidate) => ({ name: candidate.key, candidate })));
+  if (claims.length === 0) return new Map();
+  const claimed = await tx.execute(
     {
       name: 'metering.claim-keys',
       text: `INSERT INTO metering.event_key (digest, content_hash, event_id, quality, received_at)
              SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::smallint[], $5::timestamptz[])
-             ON CONFLICT (digest) DO NOTHING RETURNING digest`,
+             ON CONFLICT (digest) DO NOTHING`,
     },
     [
-      byteaArray(first.map(([digest]) => digest)),
-      byteaArray(first.map(([, candidate]) => candidate.keyHash)),
-      plainArray(first.map(([, candidate]) => candidate.admitted.eventId)),
-      plainArray(first.map(([, candidate]) => candidate.quality)),
-      timeArray(first.map(([, candidate]) => candidate.admitted.receivedAt)),
+      byteaArray(claims.map(({ name }) => name)),
+      byteaArray(claims.map(({ candidate }) => candidate.keyHash)),
+      plainArray(claims.map(({ candidate }) => candidate.admitted.eventId)),
+      plainArray(claims.map(({ candidate }) => candidate.quality)),
+      timeArray(claims.map(({ candidate }) => candidate.admitted.receivedAt)),
     ],
   );
-  const lost = losers(
-    first.map(([digest]) => digest),
-    inserted,
-  );
-  if (lost.length === 0) return new Map();
+  if (claimed === claims.length) return new Map();
   const rows = await tx.query<{ digest: Buffer; content_hash: Buffer; event_id: string; quality: number }>(
     {
       name: 'metering.rival-keys',
       text: 'SELECT digest, content_hash, event_id, quality FROM metering.event_key WHERE digest = ANY($1::bytea[]) ORDER BY digest FOR UPDATE',
     },
-    [byteaArray(lost)],
+    [byteaArray(claims.map(({ name }) => name))],
   );
-  return new Map(rows.map((row) => [row.digest.toString('hex'), { eventId: row.event_id, quality: row.quality, hash: row.content_hash }]));
+  return rivalsOf(claims, rows, (row) => ({ eventId: row.event_id, quality: row.quality, hash: row.content_hash.toString('hex') }));
 }
 
 async function claimCalls(tx: Sql, candidates: readonly Candidate[]): Promise<Map<string, KnownCall>> {
-  const first = firstByDigest(candidates.flatMap((candidate) => candidate.callKeys.map((callKey) => [callKey.digest, candidate] as const)));
-  if (first.length === 0) return new Map();
-  const inserted = await tx.query<{ digest: Buffer }>(
+  const claims = firstByName(candidates.flatMap((candidate) => candidate.callKeys.map(({ name, discriminator }) => ({ name, discriminator, candidate }))));
+  if (claims.length === 0) return new Map();
+  const claimed = await tx.execute(
     {
       name: 'metering.claim-calls',
-      text: `INSERT INTO metering.call (digest, figures_hash, response_digest, event_id, quality)
+      text: `INSERT INTO metering.call (digest, figures_hash, discriminator, event_id, quality)
              SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::uuid[], $5::smallint[])
-             ON CONFLICT (digest) DO NOTHING RETURNING digest`,
+             ON CONFLICT (digest) DO NOTHING`,
     },
     [
-      byteaArray(first.map(([digest]) => digest)),
-      byteaArray(first.map(([, candidate]) => candidate.figures)),
-      byteaArray(first.map(([, candidate]) => candidate.response)),
-      plainArray(first.map(([, candidate]) => candidate.admitted.eventId)),
-      plainArray(first.map(([, candidate]) => candidate.quality)),
+      byteaArray(claims.map(({ name }) => name)),
+      byteaArray(claims.map(({ candidate }) => candidate.figures)),
+      byteaArray(claims.map(({ discriminator }) => discriminator)),
+      plainArray(claims.map(({ candidate }) => candidate.admitted.eventId)),
+      plainArray(claims.map(({ candidate }) => candidate.quality)),
     ],
   );
-  const lost = losers(
-    first.map(([digest]) => digest),
-    inserted,
-  );
-  if (lost.length === 0) return new Map();
-  const rows = await tx.query<{ digest: Buffer; figures_hash: Buffer; response_digest: Buffer | null; event_id: string; quality: number }>(
+  if (claimed === claims.length) return new Map();
+  const rows = await tx.query<{ digest: Buffer; figures_hash: Buffer; discriminator: Buffer | null; event_id: string; quality: number }>(
     {
       name: 'metering.rival-calls',
-      text: 'SELECT digest, figures_hash, response_digest, event_id, quality FROM metering.call WHERE digest = ANY($1::bytea[]) ORDER BY digest FOR UPDATE',
+      text: 'SELECT digest, figures_hash, discriminator, event_id, quality FROM metering.call WHERE digest = ANY($1::bytea[]) ORDER BY digest FOR UPDATE',
     },
-    [byteaArray(lost)],
+    [byteaArray(claims.map(({ name }) => name))],
   );
-  return new Map(
-    rows.map((row) => [row.digest.toString('hex'), { eventId: row.event_id, quality: row.quality, hash: row.figures_hash, response: row.response_digest }]),
-  );
+  return rivalsOf(claims, rows, (row) => ({
+    eventId: row.event_id,
+    quality: row.quality,
+    hash: row.figures_hash.toString('hex'),
+    discriminator: row.discriminator?.toString('hex') ?? null,
+  }));
+}
+
+/** The rows that were there before: ours carry the id of the event that just claimed them. */
+function rivalsOf<Row extends { digest: Buffer; event_id: string }, Known>(
+  claims: readonly { readonly name: string; readonly candidate: Candidate }[],
+  rows: readonly Row[],
+  known: (row: Row) => Known,
+): Map<string, Known> {
+  const ours = new Map(claims.map(({ name, candidate }) => [name, candidate.admitted.eventId]));
+  const rivals = new Map<string, Known>();
+  for (const row of rows) {
+    const name = row.digest.toString('hex');
+    if (ours.get(name) !== row.event_id) rivals.set(name, known(row));
+  }
+  return rivals;
 }
 
 /** Tenants of the stored events that a report of this batch could correct. */
@@ -166,13 +176,13 @@ async function tenantsOfImprovable(tx: Sql, known: readonly KnownReport[], candi
 }
 
 async function moveKeys(tx: Sql, batch: InboxBatch): Promise<void> {
-  const moved = [...batch.movedKeys].sort().flatMap((name) => withDigest(name, batch.keys.get(name)));
+  const moved = [...batch.movedKeys].sort().flatMap((name) => withName(name, batch.keys.get(name)));
   if (moved.length === 0) return;
   await tx.execute(
     `UPDATE metering.event_key k SET content_hash = m.content_hash, event_id = m.event_id, quality = m.quality
      FROM unnest($1::bytea[], $2::bytea[], $3::uuid[], $4::smallint[]) AS m (digest, content_hash, event_id, quality) WHERE k.digest = m.digest`,
     [
-      byteaArray(moved.map((row) => row.digest)),
+      byteaArray(moved.map((row) => row.name)),
       byteaArray(moved.map((row) => row.hash)),
       plainArray(moved.map((row) => row.eventId)),
       plainArray(moved.map((row) => row.quality)),
@@ -182,41 +192,30 @@ async function moveKeys(tx: Sql, batch: InboxBatch): Promise<void> {
 
 async function moveCalls(tx: Sql, batch: InboxBatch): Promise<void> {
   if (batch.droppedCalls.size > 0) {
-    await tx.execute('DELETE FROM metering.call WHERE digest = ANY($1::bytea[])', [
-      byteaArray([...batch.droppedCalls].map((name) => Buffer.from(name, 'hex'))),
-    ]);
+    await tx.execute('DELETE FROM metering.call WHERE digest = ANY($1::bytea[])', [byteaArray([...batch.droppedCalls])]);
   }
-  const moved = [...batch.movedCalls].sort().flatMap((name) => withDigest(name, batch.calls.get(name)));
+  const moved = [...batch.movedCalls].sort().flatMap((name) => withName(name, batch.calls.get(name)));
   if (moved.length === 0) return;
   await tx.execute(
-    `UPDATE metering.call c SET figures_hash = m.figures_hash, response_digest = m.response_digest, event_id = m.event_id, quality = m.quality
-     FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::uuid[], $5::smallint[]) AS m (digest, figures_hash, response_digest, event_id, quality) WHERE c.digest = m.digest`,
+    `UPDATE metering.call c SET figures_hash = m.figures_hash, discriminator = m.discriminator, event_id = m.event_id, quality = m.quality
+     FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::uuid[], $5::smallint[]) AS m (digest, figures_hash, discriminator, event_id, quality) WHERE c.digest = m.digest`,
     [
-      byteaArray(moved.map((row) => row.digest)),
+      byteaArray(moved.map((row) => row.name)),
       byteaArray(moved.map((row) => row.hash)),
-      byteaArray(moved.map((row) => row.response)),
+      byteaArray(moved.map((row) => row.discriminator)),
       plainArray(moved.map((row) => row.eventId)),
       plainArray(moved.map((row) => row.quality)),
     ],
   );
 }
 
-function withDigest<T extends KnownReport>(name: string, known: T | undefined): (T & { digest: Buffer })[] {
-  return known ? [{ ...known, digest: Buffer.from(name, 'hex') }] : [];
+function withName<T extends KnownReport>(name: string, known: T | undefined): (T & { name: string })[] {
+  return known ? [{ ...known, name }] : [];
 }
 
-/** The first candidate of each digest, in digest order. */
-function firstByDigest<T>(pairs: readonly (readonly [Buffer, T])[]): (readonly [Buffer, T])[] {
-  const first = new Map<string, readonly [Buffer, T]>();
-  for (const pair of pairs) {
-    const name = pair[0].toString('hex');
-    if (!first.has(name)) first.set(name, pair);
-  }
-  return [...first.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, pair]) => pair);
-}
-
-function losers(wanted: readonly Buffer[], inserted: readonly { digest: Buffer }[]): Buffer[] {
-  if (inserted.length === wanted.length) return [];
-  const won = new Set(inserted.map((row) => row.digest.toString('hex')));
-  return wanted.filter((digest) => !won.has(digest.toString('hex')));
+/** The first claim of each name, in the order of the names: the order in which every batch locks. */
+function firstByName<T extends { readonly name: string }>(claims: readonly T[]): T[] {
+  const first = new Map<string, T>();
+  for (const claim of claims) if (!first.has(claim.name)) first.set(claim.name, claim);
+  return [...first.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
