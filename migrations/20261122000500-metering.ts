@@ -115,16 +115,20 @@ export class Metering20261122000500 implements MigrationInterface {
       SELECT platform.make_append_only('metering.event');
       SELECT metering.ensure_event_partitions(12);
 
+      -- Rows live for a moment: without early vacuums the list would be searched through what was posted long ago.
+      -- requeued: out of quarantine, so it may have postings already.
       CREATE TABLE metering.pending (
         shard       smallint    NOT NULL,
         event_id    uuid        NOT NULL,
+        requeued    boolean     NOT NULL DEFAULT false,
         received_at timestamptz NOT NULL,
         queued_at   timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (shard, event_id)
-      );
+      ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_insert_threshold = -1);
 
       -- state: posted (booked, charge may be 0), quarantined (no price or no usage: nothing booked), reversed (the booking was taken back).
       -- [interval_from, interval_to): the event's nano-USD inside its transaction's burn, in burn order.
+      -- lines: one a line: quantity, femto-USD a unit, nano-USD of cost, nano-USD of charge, component. Half the bytes of the row as jsonb.
       CREATE TABLE metering.posting (
         event_id       uuid        NOT NULL,
         revision       integer     NOT NULL CHECK (revision > 0),
@@ -133,7 +137,7 @@ export class Metering20261122000500 implements MigrationInterface {
         transaction_id uuid,
         cost_nano      bigint      NOT NULL,
         charge_nano    bigint      NOT NULL,
-        lines          jsonb       NOT NULL,
+        lines          text        NOT NULL,
         price_version  text,
         interval_from  bigint,
         interval_to    bigint      CHECK (interval_to - interval_from = charge_nano),

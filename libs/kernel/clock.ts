@@ -47,5 +47,6 @@ export function utcMonthStart(at: Date): Date {
 
 /** "2026-11" for any instant of November 2026 UTC. */
 export function utcMonthLabel(at: Date): string {
-  return at.toISOString().slice(0, 7);
+  const month = at.getUTCMonth() + 1;
+  return `${String(at.getUTCFullYear()).padStart(4, '0')}-${month < 10 ? '0' : ''}${month}`;
 }

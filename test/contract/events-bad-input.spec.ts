@@ -42,7 +42,9 @@ const HOSTILE = [
 ];
 const FIELDS = `event_id occurred_at tenant_id call_id hold_id user_id feature environment assistant_id thread_id api_key_id request_id tags
   provider model requested_model usage usage_quality cost_usd latency_ms ttft_ms stream status error metadata
-  usage.input_tokens usage.output_tokens usage.reasoning_tokens usage.cache_read_tokens usage.images usage.meters usage.meters.web_search tags.k metadata.k`.split(/\s+/);
+  usage.input_tokens usage.output_tokens usage.reasoning_tokens usage.cache_read_tokens usage.images usage.meters usage.meters.web_search tags.k metadata.k`.split(
+  /\s+/,
+);
 
 describe('F33 every hostile value in every field', () => {
   test.each(FIELDS)('%s: answered without a 5xx, the neighbour is accepted, what is accepted can be posted', async (field) => {

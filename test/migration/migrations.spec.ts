@@ -13,7 +13,9 @@ afterEach(async () => {
 });
 
 const schemas = async (): Promise<string[]> => {
-  const rows = await database.db.query<{ name: string }>(`SELECT nspname AS name FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public') ORDER BY 1`);
+  const rows = await database.db.query<{ name: string }>(
+    `SELECT nspname AS name FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public') ORDER BY 1`,
+  );
   return rows.map((row) => row.name);
 };
 const run = async (url = database.url) => await migrate({ connectionString: url, migrations });

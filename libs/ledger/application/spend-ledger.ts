@@ -162,5 +162,7 @@ function tenantsOf(items: readonly { readonly tenantId: string }[]): string[] {
 }
 
 function hashOfItems(items: readonly SpendItem[]): Buffer {
-  return digest128(JSON.stringify(items.map((item) => [item.eventId, item.provider, String(item.costNano), String(item.chargeNano)])));
+  let text = '';
+  for (const item of items) text += `${item.eventId} ${item.costNano} ${item.chargeNano} ${item.provider.length}:${item.provider}\n`;
+  return digest128(text);
 }

@@ -5,6 +5,7 @@
  */
 import { DomainError, utcMonthLabel } from '#libs/kernel/index.js';
 import { appendOutbox, type OutboxRow } from '#libs/platform/outbox/outbox.js';
+import { byteaArray, plainArray, textArray, timeArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import type { JournalEntry } from '../application/ports.js';
 import { lotOfAccount } from '../domain/account-code.js';
@@ -50,11 +51,11 @@ export async function appendEntries(tx: Sql, accounts: AccountIds, entries: read
   const recorded = await tx.execute(RECORD, transactionColumns(entries));
   if (recorded !== entries.length) throw alreadyBooked();
   await tx.execute(TRANSFER, [
-    lines.map((line) => line.transactionId),
-    lines.map((line) => line.lineNo),
-    lines.map((line) => line.debitId),
-    lines.map((line) => line.creditId),
-    lines.map((line) => line.amountNano),
+    plainArray(lines.map((line) => line.transactionId)),
+    plainArray(lines.map((line) => line.lineNo)),
+    plainArray(lines.map((line) => line.debitId)),
+    plainArray(lines.map((line) => line.creditId)),
+    plainArray(lines.map((line) => line.amountNano)),
   ]);
   await tx.execute(CACHE, [...accountColumns(lines), ...lotColumns(entries), ...tenantColumns(entries)]);
   await appendOutbox(tx, entries.map(outboxRow));
@@ -84,20 +85,20 @@ async function resolveLines(tx: Sql, accounts: AccountIds, entries: readonly Jou
 
 function transactionColumns(entries: readonly JournalEntry[]): unknown[] {
   return [
-    entries.map((entry) => entry.transactionId),
-    entries.map((entry) => entry.tenantId),
-    entries.map((entry) => entry.tenantSeq),
-    entries.map((entry) => entry.kind),
-    entries.map((entry) => entry.idemScope),
-    entries.map((entry) => entry.idemKey),
-    entries.map((entry) => entry.requestHash),
-    entries.map((entry) => entry.occurredAt),
-    entries.map((entry) => entry.bookedAt),
-    entries.map((entry) => utcMonthLabel(entry.bookedAt)),
-    entries.map((entry) => entry.corrects),
-    entries.map((entry) => entry.actor),
-    entries.map((entry) => entry.reason),
-    entries.map((entry) => entry.reference),
+    plainArray(entries.map((entry) => entry.transactionId)),
+    textArray(entries.map((entry) => entry.tenantId)),
+    plainArray(entries.map((entry) => entry.tenantSeq)),
+    plainArray(entries.map((entry) => entry.kind)),
+    textArray(entries.map((entry) => entry.idemScope)),
+    textArray(entries.map((entry) => entry.idemKey)),
+    byteaArray(entries.map((entry) => entry.requestHash.toString('hex'))),
+    timeArray(entries.map((entry) => entry.occurredAt)),
+    timeArray(entries.map((entry) => entry.bookedAt)),
+    plainArray(entries.map((entry) => utcMonthLabel(entry.bookedAt))),
+    plainArray(entries.map((entry) => entry.corrects)),
+    textArray(entries.map((entry) => entry.actor)),
+    textArray(entries.map((entry) => entry.reason)),
+    textArray(entries.map((entry) => entry.reference)),
   ];
 }
 
@@ -113,7 +114,7 @@ function accountColumns(lines: readonly ResolvedLine[]): unknown[] {
     of(line.creditId).credits += line.amountNano;
   }
   const sums = [...moved.values()];
-  return [[...moved.keys()], sums.map((sum) => sum.debits), sums.map((sum) => sum.credits)];
+  return [plainArray([...moved.keys()]), plainArray(sums.map((sum) => sum.debits)), plainArray(sums.map((sum) => sum.credits))];
 }
 
 function lotColumns(entries: readonly JournalEntry[]): unknown[] {
@@ -128,17 +129,17 @@ function lotColumns(entries: readonly JournalEntry[]): unknown[] {
       move(credit, amountNano);
     }
   }
-  return [[...moved.keys()], [...moved.values()]];
+  return [plainArray([...moved.keys()]), plainArray([...moved.values()])];
 }
 
 function tenantColumns(entries: readonly JournalEntry[]): unknown[] {
   const last = [...new Map(entries.map((entry) => [entry.tenantId, entry])).values()];
   return [
-    last.map((entry) => entry.tenantId),
-    last.map((entry) => entry.tenantSeq),
-    last.map((entry) => entry.bookedAt),
-    last.map((entry) => entry.after.lotsNano),
-    last.map((entry) => entry.after.receivableNano),
+    textArray(last.map((entry) => entry.tenantId)),
+    plainArray(last.map((entry) => entry.tenantSeq)),
+    timeArray(last.map((entry) => entry.bookedAt)),
+    plainArray(last.map((entry) => entry.after.lotsNano)),
+    plainArray(last.map((entry) => entry.after.receivableNano)),
   ];
 }
 

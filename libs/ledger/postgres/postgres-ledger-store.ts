@@ -1,3 +1,4 @@
+import { textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import { LedgerStore, type JournalEntry, type LockedTenant, type RecordedTransaction, type StoredAnswer } from '../application/ports.js';
 import { lotAccount } from '../domain/account-code.js';
@@ -50,24 +51,24 @@ export class PostgresLedgerStore extends LedgerStore {
 
   override async lockTenants(tx: Sql, tenantIds: readonly string[]): Promise<ReadonlyMap<string, LockedTenant>> {
     if (tenantIds.length === 0) return new Map();
-    let rows = await tx.query<BalanceRow & { booked_at: Date }>(LOCK, [tenantIds]);
+    let rows = await tx.query<BalanceRow & { booked_at: Date }>(LOCK, [textArray(tenantIds)]);
     if (rows.length < tenantIds.length) {
-      await tx.execute(MAKE_TENANTS, [tenantIds]);
-      rows = await tx.query(LOCK, [tenantIds]);
+      await tx.execute(MAKE_TENANTS, [textArray(tenantIds)]);
+      rows = await tx.query(LOCK, [textArray(tenantIds)]);
     }
     return new Map(rows.map((row) => [row.tenant_id, { ...balanceFromRow(row), bookedAt: row.booked_at }]));
   }
 
   override async balances(sql: Sql, tenantIds: readonly string[]): Promise<ReadonlyMap<string, TenantBalance>> {
     if (tenantIds.length === 0) return new Map();
-    const rows = await sql.query<BalanceRow>(BALANCES, [tenantIds]);
+    const rows = await sql.query<BalanceRow>(BALANCES, [textArray(tenantIds)]);
     return new Map(rows.map((row) => [row.tenant_id, balanceFromRow(row)]));
   }
 
   override async openLots(tx: Sql, tenantIds: readonly string[]): Promise<ReadonlyMap<string, Lot[]>> {
     const byTenant = new Map<string, Lot[]>();
     if (tenantIds.length === 0) return byTenant;
-    for (const row of await tx.query<LotRow>(OPEN_LOTS, [tenantIds])) {
+    for (const row of await tx.query<LotRow>(OPEN_LOTS, [textArray(tenantIds)])) {
       const lots = byTenant.get(row.tenant_id);
       if (lots === undefined) byTenant.set(row.tenant_id, [lotFromRow(row)]);
       else lots.push(lotFromRow(row));

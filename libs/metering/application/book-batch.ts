@@ -3,16 +3,17 @@
  * A correction whose target still waits in the work list waits too: its target is booked first, then taken back.
  */
 import type { Nano } from '#libs/kernel/index.js';
-import type { SpendLedger, SpendPosted, SpendReversal, TenantSpend } from '#libs/ledger/index.js';
+import type { SpendItem, SpendLedger, SpendPosted, SpendReversal, TenantSpend } from '#libs/ledger/index.js';
 import { appendOutbox } from '#libs/platform/outbox/outbox.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import { UNNAMED, type Booking } from '../domain/booking.js';
 import { BUILT_IN_SOURCES } from '../domain/source.js';
-import type { StoredEvent } from '../domain/stored-event.js';
+import type { PostableEvent } from '../domain/stored-event.js';
 import type { LastPosting, PendingEvent, PostingRow, PostingStore } from './posting-store.js';
 import type { PostingParticipant, SpendMovement } from './ports.js';
 
-export interface Decided extends PendingEvent {
+export interface Decided {
+  readonly event: PendingEvent;
   readonly booking: Booking;
 }
 
@@ -20,7 +21,7 @@ interface BatchInput {
   readonly tx: Sql;
   readonly store: PostingStore;
   readonly shard: number;
-  /** In burn order: the order of arrival. */
+  /** In burn order: the order of arrival. Taken off the work list. */
   readonly decided: readonly Decided[];
   readonly ledger: SpendLedger;
   readonly participants: readonly PostingParticipant[];
@@ -29,45 +30,50 @@ interface BatchInput {
   readonly actor: string;
 }
 
-/** Books what can be booked and returns the ids of the settled events; the others stay in the work list. */
-export async function bookBatch(input: BatchInput): Promise<string[]> {
+/** Books what can be booked and returns the events whose turn has not come. */
+export async function bookBatch(input: BatchInput): Promise<PendingEvent[]> {
   return await new BatchBooking(input).run();
 }
 
 class BatchBooking {
   private readonly movements: SpendMovement[] = [];
-  private readonly settled: string[] = [];
   private readonly closed: string[] = [];
-  private readonly setAside: { event: StoredEvent; reason: string }[] = [];
-  /** Newest posting of events that were booked before or earlier in this batch. */
+  private readonly setAside: { event: PostableEvent; reason: string }[] = [];
+  /** Newest posting of the events that are corrected here, or were booked before. */
   private last = new Map<string, LastPosting>();
-  private targets = new Map<string, StoredEvent>();
+  private targetIds = new Set<string>();
+  private targets = new Map<string, PostableEvent>();
 
   constructor(private readonly input: BatchInput) {}
 
-  async run(): Promise<string[]> {
-    const { tx, decided } = this.input;
-    const targetIds = decided.flatMap(({ event }) => (event.correctsEventId === null ? [] : [event.correctsEventId]));
-    const known = [...targetIds, ...decided.filter(({ quarantined }) => quarantined).map(({ event }) => event.eventId)];
-    this.last = await this.input.store.readLastPostings(tx, known);
-    this.targets = await this.input.store.readEvents(tx, targetIds);
-    const blockers = await this.input.store.stillPending(
-      tx,
-      this.input.shard,
-      targetIds.filter((eventId) => !this.last.has(eventId)),
-    );
-
-    let waiting = decided;
+  async run(): Promise<PendingEvent[]> {
+    const blockers = await this.readTargets();
+    let waiting = this.input.decided;
     for (let round = 0; waiting.length > 0; round += 1) {
       const isReady = ({ event }: Decided): boolean =>
         event.correctsEventId === null || this.last.has(event.correctsEventId) || !blockers.has(event.correctsEventId);
       const ready = waiting.filter(isReady);
       if (ready.length === 0) break;
-      waiting = waiting.filter((item) => !isReady(item));
+      waiting = ready.length === waiting.length ? [] : waiting.filter((item) => !isReady(item));
       await this.bookRound(ready, round);
     }
     await this.finish();
-    return this.settled;
+    return waiting.map(({ event }) => event);
+  }
+
+  /** Reads what the batch corrects and what became of it; returns the targets that have to be booked first. */
+  private async readTargets(): Promise<Set<string>> {
+    const { tx, store, shard, decided } = this.input;
+    const targetIds = decided.flatMap(({ event }) => event.correctsEventId ?? []);
+    const known = [...targetIds, ...decided.flatMap(({ event }) => (event.quarantined ? event.eventId : []))];
+    this.last = await store.readLastPostings(tx, known);
+    if (targetIds.length === 0) return new Set();
+    this.targetIds = new Set(targetIds);
+    this.targets = await store.readEvents(tx, targetIds);
+    const unbooked = targetIds.filter((eventId) => !this.last.has(eventId));
+    const blockers = await store.stillPending(tx, shard, unbooked);
+    for (const { event } of decided) if (this.targetIds.has(event.eventId) && !this.last.has(event.eventId)) blockers.add(event.eventId);
+    return blockers;
   }
 
   private async bookRound(ready: readonly Decided[], round: number): Promise<void> {
@@ -75,20 +81,24 @@ class BatchBooking {
     await this.takeBack(ready, round);
     const spends = spendsByTenant(ready, `${batchId}:${round}`);
     const posted = new Map((await ledger.post(tx, spends, actor)).map((result) => [result.tenantId, result]));
-    const rows = ready.map((item) => this.toPosting(item, posted.get(item.event.tenantId)));
+    const rows = ready.map((item) => this.settle(item, posted.get(item.event.tenantId)));
     await this.input.store.insertPostings(tx, rows);
-    ready.forEach(({ event, quarantined, booking }, index) => {
-      this.settled.push(event.eventId);
-      const row = rows[index];
-      if (row) this.last.set(event.eventId, row);
-      if (booking.kind === 'quarantine') {
-        this.setAside.push({ event, reason: booking.reason });
-        return;
-      }
-      if (quarantined) this.closed.push(event.eventId);
-      const moved = row?.transactionId === null ? null : (posted.get(event.tenantId)?.tenantSeq ?? null);
-      this.movements.push(movementOf(event, 1, booking, moved));
-    });
+  }
+
+  /** What is written about one event, and what follows from it. */
+  private settle({ event, booking }: Decided, posted: SpendPosted | undefined): PostingRow {
+    const revision = (this.last.get(event.eventId)?.revision ?? 0) + 1;
+    let row: PostingRow;
+    if (booking.kind === 'quarantine') {
+      row = this.quarantined(event, booking, revision);
+      this.setAside.push({ event, reason: booking.reason });
+    } else {
+      row = this.posted(event, booking, revision, posted);
+      if (event.quarantined) this.closed.push(event.eventId);
+      this.movements.push(movementOf(event, 1, booking, row.transactionId === null ? null : (posted?.tenantSeq ?? null)));
+    }
+    if (this.targetIds.has(event.eventId)) this.last.set(event.eventId, row);
+    return row;
   }
 
   /** Reverses the bookings that `ready` corrects; a target that was never booked is only closed. */
@@ -146,28 +156,41 @@ class BatchBooking {
     });
   }
 
-  private toPosting({ event, booking }: Decided, posted: SpendPosted | undefined): PostingRow {
-    const base = {
+  private quarantined(event: PendingEvent, booking: Extract<Booking, { kind: 'quarantine' }>, revision: number): PostingRow {
+    return {
       eventId: event.eventId,
-      revision: (this.last.get(event.eventId)?.revision ?? 0) + 1,
+      revision,
+      state: 'quarantined',
       tenantId: event.tenantId,
-      postedAt: this.input.postedAt,
+      transactionId: null,
+      costNano: 0n,
+      chargeNano: 0n,
+      lines: [],
       priceVersion: booking.priceVersion,
+      interval: null,
+      reason: booking.reason,
+      postedAt: this.input.postedAt,
+      provider: event.provider ?? UNNAMED,
+      model: event.model ?? UNNAMED,
     };
-    if (booking.kind === 'quarantine') {
-      const nothing = { transactionId: null, costNano: 0n, chargeNano: 0n, lines: [], interval: null };
-      return { ...base, ...nothing, state: 'quarantined', reason: booking.reason, provider: event.provider ?? UNNAMED, model: event.model ?? UNNAMED };
-    }
+  }
+
+  // Written out: made for every event, and spreads took longer than everything else here.
+  private posted(event: PendingEvent, booking: Extract<Booking, { kind: 'post' }>, revision: number, posted: SpendPosted | undefined): PostingRow {
     const moved = booking.costNano !== 0n || booking.chargeNano !== 0n;
     return {
-      ...base,
+      eventId: event.eventId,
+      revision,
       state: 'posted',
+      tenantId: event.tenantId,
       transactionId: moved ? (posted?.transactionId ?? null) : null,
       costNano: booking.costNano,
       chargeNano: booking.chargeNano,
       lines: booking.lines,
+      priceVersion: booking.priceVersion,
       interval: moved ? (posted?.intervals.get(event.eventId) ?? null) : null,
       reason: null,
+      postedAt: this.input.postedAt,
       provider: booking.provider,
       model: booking.model,
     };
@@ -191,19 +214,20 @@ class BatchBooking {
 }
 
 function spendsByTenant(ready: readonly Decided[], idemKey: string): TenantSpend[] {
-  const byTenant = new Map<string, { occurredAt: Date; items: TenantSpend['items'][number][] }>();
+  const byTenant = new Map<string, { tenantId: string; occurredAt: Date; items: SpendItem[]; idemKey: string }>();
   for (const { event, booking } of ready) {
     if (booking.kind !== 'post' || (booking.costNano === 0n && booking.chargeNano === 0n)) continue;
-    const spend = byTenant.get(event.tenantId) ?? { occurredAt: event.occurredAt, items: [] };
-    if (event.occurredAt > spend.occurredAt) spend.occurredAt = event.occurredAt;
+    const { tenantId, occurredAt } = event;
+    let spend = byTenant.get(tenantId);
+    if (spend === undefined) byTenant.set(tenantId, (spend = { tenantId, occurredAt, items: [], idemKey }));
+    if (occurredAt > spend.occurredAt) spend.occurredAt = occurredAt;
     spend.items.push({ eventId: event.eventId, provider: booking.provider, costNano: booking.costNano, chargeNano: booking.chargeNano });
-    byTenant.set(event.tenantId, spend);
   }
-  return [...byTenant].map(([tenantId, spend]) => ({ tenantId, ...spend, idemKey }));
+  return [...byTenant.values()];
 }
 
 function movementOf(
-  event: StoredEvent,
+  event: PostableEvent,
   sign: 1 | -1,
   booked: { provider: string; model: string; costNano: Nano; chargeNano: Nano },
   tenantSeq: bigint | null,

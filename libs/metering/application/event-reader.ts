@@ -1,7 +1,7 @@
 import type { Nano } from '#libs/kernel/index.js';
 import type { StoredEvent } from '../domain/stored-event.js';
 
-/** A line as it is stored and as it goes on the wire: money as decimal strings. */
+/** A line as it goes on the wire: money as decimal strings. */
 export interface LineJson {
   readonly component: string;
   readonly quantity: number;

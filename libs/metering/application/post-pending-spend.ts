@@ -10,7 +10,7 @@ import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import type { PriceBook } from '#libs/pricing/index.js';
 import { UNKNOWN_TENANT_ID, type TenantDirectory } from '#libs/tenancy/index.js';
 import { decideBooking, reportedCost, UNNAMED, type Booking } from '../domain/booking.js';
-import type { StoredEvent } from '../domain/stored-event.js';
+import type { PostableEvent } from '../domain/stored-event.js';
 import { bookBatch, type Decided } from './book-batch.js';
 import type { PostingParticipant } from './ports.js';
 import type { PendingEvent, PostingStore } from './posting-store.js';
@@ -18,6 +18,12 @@ import type { PendingEvent, PostingStore } from './posting-store.js';
 // 2,000 events keep a transaction near 200 ms, so that a shard's readers and the next wake-up never wait long.
 const BATCH_EVENTS = 2_000;
 const ACTOR = 'poster';
+
+interface Batch {
+  readonly posted: number;
+  /** Nothing waited behind it. What came in since has a wake-up of its own. */
+  readonly reachedEnd: boolean;
+}
 
 export class PostPendingSpend {
   constructor(
@@ -32,36 +38,35 @@ export class PostPendingSpend {
   ) {}
 
   /**
-   * Posts the shard's pending events until none is left.
+   * Posts the shard's pending events until none is left of those that waited at the call.
    * @param input.shard as given by shardOf(tenantId)
    * @returns how many events were booked or set aside @throws DomainError storage.unavailable
    */
   async execute(input: { shard: number }): Promise<{ posted: number }> {
     let posted = 0;
     for (;;) {
-      const done = await this.postBatch(input.shard, null);
-      posted += done;
-      if (done === 0) return { posted };
+      const batch = await this.postBatch(input.shard, null);
+      posted += batch.posted;
+      if (batch.posted === 0 || batch.reachedEnd) return { posted };
     }
   }
 
-  private async postBatch(shard: number, only: readonly string[] | null): Promise<number> {
-    let claimed: readonly string[] = [];
+  private async postBatch(shard: number, only: readonly string[] | null): Promise<Batch> {
+    let taken: readonly PendingEvent[] = [];
     try {
-      const batch = await this.database.transaction(async (tx) => {
+      const waiting = await this.database.transaction(async (tx) => {
         await this.store.lockShard(tx, shard);
-        const pending = await this.store.readPending(tx, shard, BATCH_EVENTS, only);
-        claimed = pending.map(({ event }) => event.eventId);
-        if (pending.length === 0) return { pending, settled: [] };
-        const settled = await this.book(tx, shard, pending);
-        await this.store.deletePending(tx, shard, settled);
-        return { pending, settled };
+        taken = await this.store.takePending(tx, shard, BATCH_EVENTS, only);
+        const late = taken.length === 0 ? [] : await this.book(tx, shard, taken);
+        await this.store.putBack(tx, shard, late);
+        return late.length;
       });
-      await this.priceBook.learnAliases(aliasesSeen(batch.pending.map(({ event }) => event)));
-      return batch.settled.length;
+      await this.priceBook.learnAliases(aliasesSeen(taken));
+      return { posted: taken.length - waiting, reachedEnd: taken.length < BATCH_EVENTS };
     } catch (error) {
       if (error instanceof DomainError && error.kind === 'unavailable') throw error;
-      return await this.postAround(shard, claimed, error);
+      const eventIds = taken.map((event) => event.eventId);
+      return { posted: await this.postAround(shard, eventIds, error), reachedEnd: false };
     }
   }
 
@@ -70,34 +75,28 @@ export class PostPendingSpend {
     if (eventIds.length === 0) throw cause;
     if (eventIds.length === 1) return await this.setAside(shard, eventIds);
     const middle = Math.ceil(eventIds.length / 2);
-    return (await this.postBatch(shard, eventIds.slice(0, middle))) + (await this.postBatch(shard, eventIds.slice(middle)));
+    const first = await this.postBatch(shard, eventIds.slice(0, middle));
+    const second = await this.postBatch(shard, eventIds.slice(middle));
+    return first.posted + second.posted;
   }
 
   private async setAside(shard: number, eventIds: readonly string[]): Promise<number> {
     return await this.database.transaction(async (tx) => {
       await this.store.lockShard(tx, shard);
-      const pending = await this.store.readPending(tx, shard, 1, eventIds);
-      await this.store.openQuarantine(
-        tx,
-        pending.map(({ event }) => ({ event, reason: 'posting_failed' })),
-        this.clock.now(),
-      );
-      await this.store.deletePending(tx, shard, eventIds);
-      return pending.length;
+      const taken = await this.store.takePending(tx, shard, 1, eventIds);
+      const entries = taken.map((event) => ({ event, reason: 'posting_failed' }));
+      await this.store.openQuarantine(tx, entries, this.clock.now());
+      return taken.length;
     });
   }
 
-  private async book(tx: Sql, shard: number, pending: readonly PendingEvent[]): Promise<string[]> {
-    const tenants = await this.tenants.findMany([...new Set(pending.map(({ event }) => event.tenantId))]);
-    const decided = pending.map(({ event, quarantined }): Decided => {
-      const rateCardId = tenants.get(event.tenantId)?.rateCardId ?? null;
-      return { event, quarantined, booking: this.decide(event, rateCardId) };
-    });
+  private async book(tx: Sql, shard: number, taken: readonly PendingEvent[]): Promise<PendingEvent[]> {
+    const tenants = await this.tenants.findMany([...new Set(taken.map((event) => event.tenantId))]);
     return await bookBatch({
       tx,
       store: this.store,
       shard,
-      decided,
+      decided: taken.map((event): Decided => ({ event, booking: this.decide(event, tenants.get(event.tenantId)?.rateCardId ?? null) })),
       ledger: this.ledger,
       participants: this.participants,
       postedAt: this.clock.now(),
@@ -106,7 +105,7 @@ export class PostPendingSpend {
     });
   }
 
-  private decide(event: StoredEvent, rateCardId: string | null): Booking {
+  private decide(event: PostableEvent, rateCardId: string | null): Booking {
     return decideBooking(
       event,
       () =>
@@ -127,7 +126,7 @@ export class PostPendingSpend {
 }
 
 /** Names of the alias pairs that booked events taught us: what was asked for, and what ran. */
-function aliasesSeen(events: readonly StoredEvent[]): { sourceId: string; alias: string; provider: string; model: string }[] {
+function aliasesSeen(events: readonly PostableEvent[]): { sourceId: string; alias: string; provider: string; model: string }[] {
   return events.flatMap((event) => {
     if (event.requestedModel === null || event.model === null || event.provider === null || event.provider === UNNAMED) return [];
     return event.requestedModel === event.model

@@ -28,8 +28,8 @@ export class RequeueQuarantined {
       if (!last) return { requeued };
       after = last.event_id;
       requeued += await this.database.execute(
-        `INSERT INTO metering.pending (shard, event_id, received_at)
-         SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::timestamptz[]) ON CONFLICT DO NOTHING`,
+        `INSERT INTO metering.pending (shard, event_id, received_at, requeued)
+         SELECT *, true FROM unnest($1::smallint[], $2::uuid[], $3::timestamptz[]) ON CONFLICT DO NOTHING`,
         [plainArray(rows.map((row) => shardOf(row.tenant_id))), plainArray(rows.map((row) => row.event_id)), rows.map((row) => row.received_at)],
       );
       this.wakeUp.wake([...new Set(rows.map((row) => shardOf(row.tenant_id)))]);

@@ -4,7 +4,7 @@
  */
 import type { Nano } from '#libs/kernel/index.js';
 import type { RatedLine, Rating } from '#libs/pricing/index.js';
-import type { StoredEvent } from './stored-event.js';
+import type { PostableEvent } from './stored-event.js';
 
 export type QuarantineReason = 'model_unpriced' | 'component_unpriced' | 'usage_unknown' | 'absurd_cost' | 'posting_failed';
 
@@ -24,22 +24,24 @@ export type Booking =
 export const UNNAMED = 'unknown';
 
 /** The cost the sender states, when the source is trusted for cost. */
-export function reportedCost(event: StoredEvent): Nano | null {
+export function reportedCost(event: PostableEvent): Nano | null {
   return event.costTrusted ? event.claimedCostNano : null;
 }
 
 /** Whether the event consumed nothing that has a price: blocked before the provider, or every figure is a known zero. */
-export function consumedNothing(event: StoredEvent): boolean {
+export function consumedNothing(event: PostableEvent): boolean {
   if (event.usage === null) return event.status === 'blocked';
-  const { meters, ...pools } = event.usage;
-  return Object.values(pools).every((quantity) => quantity === 0) && Object.values(meters ?? {}).every((quantity) => quantity === 0);
+  for (const [name, figure] of Object.entries(event.usage)) {
+    if (name === 'meters' ? Object.values(figure).some((quantity) => quantity !== 0) : figure !== 0) return false;
+  }
+  return true;
 }
 
 /**
  * @param rate rates the event; only called when there is something to rate
  * @param absurdCostNano an event above this is quarantined instead of booked
  */
-export function decideBooking(event: StoredEvent, rate: () => Rating, absurdCostNano: Nano): Booking {
+export function decideBooking(event: PostableEvent, rate: () => Rating, absurdCostNano: Nano): Booking {
   if (consumedNothing(event) && reportedCost(event) === null) {
     return { kind: 'post', provider: event.provider ?? UNNAMED, model: event.model ?? UNNAMED, costNano: 0n, chargeNano: 0n, lines: [], priceVersion: null };
   }

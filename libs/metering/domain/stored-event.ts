@@ -15,17 +15,14 @@ export interface AdmittedReport {
   readonly report: SpendReport;
 }
 
-/** An event as it is stored: insert only. */
-export interface StoredEvent {
+/** What booking needs of an event. The rest of it is for people to look at, and not read by the poster. */
+export interface PostableEvent {
   readonly eventId: string;
   readonly receivedAt: Date;
   readonly occurredAt: Date;
   readonly sourceId: string;
-  readonly externalId: string;
   readonly tenantId: string;
   readonly status: SpendStatus;
-  /** QUALITY_RANK */
-  readonly quality: number;
   readonly usage: Usage | null;
   readonly claimedCostNano: Nano | null;
   readonly costTrusted: boolean;
@@ -40,6 +37,13 @@ export interface StoredEvent {
   readonly userId: string | null;
   readonly feature: string | null;
   readonly environment: string;
+}
+
+/** An event as it is stored: insert only. */
+export interface StoredEvent extends PostableEvent {
+  readonly externalId: string;
+  /** QUALITY_RANK */
+  readonly quality: number;
   readonly assistantId: string | null;
   readonly threadId: string | null;
   readonly apiKeyId: string | null;

@@ -1,7 +1,8 @@
 import type { Nano } from '#libs/kernel/index.js';
 import type { Database } from '#libs/platform/postgres/database.js';
-import { EventReader, type EventFilter, type EventView, type LineJson, type PostingView } from '../application/event-reader.js';
+import { EventReader, type EventFilter, type EventView, type PostingView } from '../application/event-reader.js';
 import { fromEventRow, type EventRow } from './event-rows.js';
+import { readLines } from './posting-lines.js';
 
 const COLUMNS: readonly [keyof EventFilter, string][] = [
   ['tenantId', 'tenant_id'],
@@ -27,7 +28,7 @@ interface PostingJoin {
   transaction_id: string | null;
   cost_nano: Nano;
   charge_nano: Nano;
-  lines: LineJson[];
+  lines: string;
   price_version: string | null;
   interval_from: Nano | null;
   interval_to: Nano | null;
@@ -89,7 +90,7 @@ function toPosting(row: PostingJoin): PostingView {
     transactionId: row.transaction_id,
     costNano: row.cost_nano,
     chargeNano: row.charge_nano,
-    lines: row.lines,
+    lines: readLines(row.lines),
     priceVersion: row.price_version,
     interval: row.interval_from === null || row.interval_to === null ? null : { from: row.interval_from, to: row.interval_to },
     reason: row.reason,

@@ -1,35 +1,62 @@
 /** The poster's SQL. Every statement runs in the caller's transaction; multi-row writes are UNNEST of prebuilt arrays. */
-import { formatPrice, formatUsd, type Nano } from '#libs/kernel/index.js';
-import { plainArray, textArray } from '#libs/platform/postgres/array-literal.js';
+import type { Nano } from '#libs/kernel/index.js';
+import { plainArray, textArray, timeArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
-import type { RatedLine } from '#libs/pricing/index.js';
-import type { LineJson } from '../application/event-reader.js';
 import { PostingStore, type LastPosting, type PendingEvent, type PostingRow } from '../application/posting-store.js';
-import type { StoredEvent } from '../domain/stored-event.js';
-import { fromEventRow, type EventRow } from './event-rows.js';
+import type { PostableEvent } from '../domain/stored-event.js';
+import { writeLines } from './posting-lines.js';
 
 // First key of the advisory locks that keep one poster per shard; the second is the shard.
 const SHARD_LOCK = 0x706f7374;
 
+// What posting costs must follow from the batch, never from history. Prepared statements keep the plan of the day they were first run: on
+// a new database, or on the first of a month when the partition is empty, that plan reads whole tables, and goes on to when they are large.
+// So in this transaction nothing is read whole: every row is looked up by its key.
+const LOCK = {
+  name: 'metering.lock-shard',
+  text: `SELECT pg_advisory_xact_lock($1::int, $2::int),
+                set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
+};
+
+// Named as the program names them: the driver's row is the event, and no second object is made of each.
+const EVENT_COLUMNS = `e.event_id AS "eventId", e.received_at AS "receivedAt", e.occurred_at AS "occurredAt", e.source_id AS "sourceId", e.tenant_id AS "tenantId",
+  e.status, e.usage, e.claimed_cost_nano AS "claimedCostNano", e.cost_trusted AS "costTrusted", e.provider, e.model, e.requested_model AS "requestedModel",
+  e.call_id AS "callId", e.hold_id AS "holdId", e.ends_call AS "endsCall", e.corrects_event_id AS "correctsEventId", e.user_id AS "userId", e.feature, e.environment`;
+
+// One statement takes and reads: what a later one would delete by its ids was found here already. The shard's lock makes a row's place
+// (ctid) good until it is deleted, and rows that come in meanwhile are in nobody's list.
+const take = (which: string): string => `WITH taken AS (
+    DELETE FROM metering.pending WHERE ctid = ANY (ARRAY(SELECT ctid FROM metering.pending WHERE shard = $1 ${which}))
+    RETURNING event_id, received_at, requeued
+  )
+  SELECT ${EVENT_COLUMNS}, taken.requeued AS quarantined
+  FROM taken JOIN metering.event e ON e.event_id = taken.event_id AND e.received_at = taken.received_at ORDER BY e.event_id`;
+const TAKE_OLDEST = { name: 'metering.take-pending', text: take('ORDER BY event_id LIMIT $2') };
+const TAKE_NAMED = { name: 'metering.take-named', text: take('AND event_id = ANY ($2::uuid[])') };
+
 export class PostgresPostingStore extends PostingStore {
   override async lockShard(tx: Sql, shard: number): Promise<void> {
-    await tx.execute({ name: 'metering.lock-shard', text: 'SELECT pg_advisory_xact_lock($1::int, $2::int)' }, [SHARD_LOCK, shard]);
+    await tx.execute(LOCK, [SHARD_LOCK, shard]);
   }
 
-  override async readPending(tx: Sql, shard: number, limit: number, only: readonly string[] | null): Promise<PendingEvent[]> {
-    const rows = await tx.query<EventRow & { quarantined: boolean }>(
-      {
-        name: 'metering.read-pending',
-        text: `SELECT e.*, q.event_id IS NOT NULL AS quarantined
-               FROM (SELECT event_id, received_at FROM metering.pending
-                     WHERE shard = $1 AND ($3::uuid[] IS NULL OR event_id = ANY($3::uuid[])) ORDER BY event_id LIMIT $2) p
-               JOIN metering.event e ON e.event_id = p.event_id AND e.received_at = p.received_at
-               LEFT JOIN metering.quarantine q ON q.event_id = p.event_id
-               ORDER BY e.event_id`,
-      },
-      [shard, limit, only === null ? null : plainArray(only)],
+  override async takePending(tx: Sql, shard: number, limit: number, only: readonly string[] | null): Promise<PendingEvent[]> {
+    return only === null ? await tx.query<PendingEvent>(TAKE_OLDEST, [shard, limit]) : await tx.query<PendingEvent>(TAKE_NAMED, [shard, plainArray(only)]);
+  }
+
+  override async putBack(tx: Sql, shard: number, events: readonly PendingEvent[]): Promise<void> {
+    if (events.length === 0) return;
+    // Waiting since it came; when it was requeued is not known any more.
+    await tx.execute(
+      `INSERT INTO metering.pending (shard, event_id, received_at, requeued, queued_at)
+       SELECT $1, event_id, received_at, requeued, CASE WHEN requeued THEN now() ELSE received_at END
+       FROM unnest($2::uuid[], $3::timestamptz[], $4::boolean[]) AS row (event_id, received_at, requeued)`,
+      [
+        shard,
+        plainArray(events.map((event) => event.eventId)),
+        timeArray(events.map((event) => event.receivedAt)),
+        plainArray(events.map((event) => event.quarantined)),
+      ],
     );
-    return rows.map((row) => ({ event: fromEventRow(row), quarantined: row.quarantined }));
   }
 
   override async readLastPostings(tx: Sql, eventIds: readonly string[]): Promise<Map<string, LastPosting>> {
@@ -67,10 +94,10 @@ export class PostgresPostingStore extends PostingStore {
     );
   }
 
-  override async readEvents(tx: Sql, eventIds: readonly string[]): Promise<Map<string, StoredEvent>> {
+  override async readEvents(tx: Sql, eventIds: readonly string[]): Promise<Map<string, PostableEvent>> {
     if (eventIds.length === 0) return new Map();
-    const rows = await tx.query<EventRow>('SELECT * FROM metering.event WHERE event_id = ANY($1::uuid[])', [plainArray(eventIds)]);
-    return new Map(rows.map((row) => [row.event_id, fromEventRow(row)]));
+    const events = await tx.query<PostableEvent>(`SELECT ${EVENT_COLUMNS} FROM metering.event e WHERE e.event_id = ANY($1::uuid[])`, [plainArray(eventIds)]);
+    return new Map(events.map((event) => [event.eventId, event]));
   }
 
   override async stillPending(tx: Sql, shard: number, eventIds: readonly string[]): Promise<Set<string>> {
@@ -90,7 +117,7 @@ export class PostgresPostingStore extends PostingStore {
         text: `INSERT INTO metering.posting (event_id, revision, state, tenant_id, transaction_id, cost_nano, charge_nano, lines, price_version,
                  interval_from, interval_to, reason, posted_at, provider, model)
                SELECT event_id, revision, state, tenant_id, transaction_id, cost_nano, charge_nano, lines, price_version, interval_from, interval_to, reason, $13, provider, model
-               FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[], $8::jsonb[], $9::text[], $10::bigint[], $11::bigint[], $12::text[],
+               FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[],
                  $14::text[], $15::text[])
                  AS row (event_id, revision, state, tenant_id, transaction_id, cost_nano, charge_nano, lines, price_version, interval_from, interval_to, reason, provider, model)`,
       },
@@ -102,7 +129,7 @@ export class PostgresPostingStore extends PostingStore {
         plainArray(rows.map((row) => row.transactionId)),
         plainArray(rows.map((row) => row.costNano)),
         plainArray(rows.map((row) => row.chargeNano)),
-        textArray(rows.map((row) => JSON.stringify(row.lines.map(toLineJson)))),
+        textArray(rows.map((row) => writeLines(row.lines))),
         textArray(rows.map((row) => row.priceVersion)),
         plainArray(rows.map((row) => row.interval?.from ?? null)),
         plainArray(rows.map((row) => row.interval?.to ?? null)),
@@ -114,14 +141,7 @@ export class PostgresPostingStore extends PostingStore {
     );
   }
 
-  override async deletePending(tx: Sql, shard: number, eventIds: readonly string[]): Promise<void> {
-    await tx.execute({ name: 'metering.delete-pending', text: 'DELETE FROM metering.pending WHERE shard = $1 AND event_id = ANY($2::uuid[])' }, [
-      shard,
-      plainArray(eventIds),
-    ]);
-  }
-
-  override async openQuarantine(tx: Sql, entries: readonly { event: StoredEvent; reason: string }[], since: Date): Promise<void> {
+  override async openQuarantine(tx: Sql, entries: readonly { event: PostableEvent; reason: string }[], since: Date): Promise<void> {
     if (entries.length === 0) return;
     await tx.execute(
       `INSERT INTO metering.quarantine (event_id, tenant_id, reason, provider, model, received_at, since)
@@ -144,14 +164,4 @@ export class PostgresPostingStore extends PostingStore {
     if (eventIds.length === 0) return;
     await tx.execute('DELETE FROM metering.quarantine WHERE event_id = ANY($1::uuid[])', [plainArray(eventIds)]);
   }
-}
-
-function toLineJson(line: RatedLine): LineJson {
-  return {
-    component: line.component,
-    quantity: line.quantity,
-    unit_price: formatPrice(line.unitPrice),
-    cost_usd: formatUsd(line.costNano),
-    charge_usd: formatUsd(line.chargeNano),
-  };
 }

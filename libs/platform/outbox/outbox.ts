@@ -2,6 +2,7 @@
  * Facts written in the transaction that made them true. A reader that misses rows re-reads the tenant from its tables when it sees a
  * gap in tenant_seq, so rows may be trimmed by age without losing money.
  */
+import { plainArray, textArray } from '../postgres/array-literal.js';
 import type { Sql } from '../postgres/database.js';
 
 export interface OutboxRow {
@@ -21,7 +22,12 @@ export async function appendOutbox(tx: Sql, rows: readonly OutboxRow[]): Promise
       text: `INSERT INTO platform.outbox (tenant_id, tenant_seq, topic, payload)
              SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::jsonb[])`,
     },
-    [rows.map((row) => row.tenantId), rows.map((row) => row.tenantSeq), rows.map((row) => row.topic), rows.map((row) => JSON.stringify(row.payload))],
+    [
+      textArray(rows.map((row) => row.tenantId)),
+      plainArray(rows.map((row) => row.tenantSeq)),
+      textArray(rows.map((row) => row.topic)),
+      textArray(rows.map((row) => JSON.stringify(row.payload))),
+    ],
   );
 }
 

@@ -28,6 +28,9 @@ export interface DatabaseOptions {
 }
 
 const INT8_OID = 20;
+const TIMESTAMPTZ_OID = 1184;
+/** What a session in UTC writes, but for years beyond four digits. The engine reads it in a fraction of the time the driver's parser takes. */
+const UTC_TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?\+00$/;
 /** Whoever waits longer has been given up by the caller in front of him. */
 const STATEMENT_TIMEOUT_MS = 30_000;
 const SILENCE_MARGIN_MS = 2_000;
@@ -44,6 +47,7 @@ export class Database implements Sql {
     const types = new pg.TypeOverrides();
     const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
     types.setTypeParser(INT8_OID, (text) => BigInt(text));
+    types.setTypeParser(TIMESTAMPTZ_OID, readTime);
     this.pool = new pg.Pool({
       connectionString: options.connectionString,
       max: options.maxConnections,
@@ -127,6 +131,12 @@ export class Database implements Sql {
       throw asStorageError(error);
     });
   }
+}
+
+const readAnyTime: (text: string) => unknown = pg.types.getTypeParser(TIMESTAMPTZ_OID);
+
+function readTime(text: string): unknown {
+  return UTC_TIME.test(text) ? new Date(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`) : readAnyTime(text);
 }
 
 async function runOn(target: pg.Pool | pg.ClientBase, statement: Statement, params: readonly unknown[]): Promise<pg.QueryResult> {

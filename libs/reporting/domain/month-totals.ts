@@ -22,18 +22,23 @@ export interface MonthTotals {
  * @param month the UTC service month, "2026-11"
  */
 export function addMovement(totals: Map<string, MonthTotals>, movement: SpendMovement, month: string): void {
-  const key = JSON.stringify([movement.tenantId, month, movement.provider, movement.model, movement.environment]);
-  const row = totals.get(key) ?? emptyTotals(movement, month);
-  totals.set(key, row);
-  const sign = BigInt(movement.sign);
-  const usage = movement.usage ?? {};
-  if (movement.status !== 'blocked') row.requests += sign;
-  row.inputTokens += sign * BigInt(usage.input_tokens ?? 0);
-  row.outputTokens += sign * BigInt(usage.output_tokens ?? 0);
-  row.cacheCreationTokens += sign * BigInt((usage.cache_creation_tokens ?? 0) + (usage.cache_creation_1h_tokens ?? 0));
-  row.cacheReadTokens += sign * BigInt(usage.cache_read_tokens ?? 0);
-  row.costNano += sign * movement.costNano;
-  row.chargeNano += sign * movement.chargeNano;
+  // U+0000 is in no text that PostgreSQL stores.
+  const key = `${movement.tenantId}\u0000${month}\u0000${movement.provider}\u0000${movement.model}\u0000${movement.environment}`;
+  let row = totals.get(key);
+  if (row === undefined) totals.set(key, (row = emptyTotals(movement, month)));
+  const { sign, usage } = movement;
+  if (movement.status !== 'blocked') row.requests += BigInt(sign);
+  row.costNano += signed(sign, movement.costNano);
+  row.chargeNano += signed(sign, movement.chargeNano);
+  if (usage === null) return;
+  row.inputTokens += signed(sign, BigInt(usage.input_tokens ?? 0));
+  row.outputTokens += signed(sign, BigInt(usage.output_tokens ?? 0));
+  row.cacheCreationTokens += signed(sign, BigInt(usage.cache_creation_tokens ?? 0) + BigInt(usage.cache_creation_1h_tokens ?? 0));
+  row.cacheReadTokens += signed(sign, BigInt(usage.cache_read_tokens ?? 0));
+}
+
+function signed(sign: 1 | -1, figure: bigint): bigint {
+  return sign === 1 ? figure : -figure;
 }
 
 function emptyTotals(movement: SpendMovement, month: string): MonthTotals {

@@ -14,6 +14,8 @@ const AUTO_CREATE_ACTOR = 'system:events';
 
 export class TenantDirectory {
   private readonly cache: FreshCache<Tenant | null>;
+  private wanted = new Set<string>();
+  private nextRead: Promise<ReadonlyMap<string, Tenant>> | null = null;
 
   constructor(
     private readonly database: Database,
@@ -41,10 +43,29 @@ export class TenantDirectory {
       else if (cached) found.set(id, cached);
     }
     if (missing.size === 0) return found;
-    const reading = this.cache.startReading();
-    for (const tenant of await this.tenants.findMany(this.database, [...missing])) found.set(tenant.tenantId, tenant);
-    for (const id of missing) reading.keep(id, found.get(id) ?? null);
+    const read = await this.readTogether(missing);
+    for (const id of missing) {
+      const tenant = read.get(id);
+      if (tenant) found.set(id, tenant);
+    }
     return found;
+  }
+
+  /** One query for everybody who misses something in this turn of the event loop: a thousand tenants go stale every second. */
+  private async readTogether(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, Tenant>> {
+    for (const id of ids) this.wanted.add(id);
+    this.nextRead ??= new Promise<void>((resolve) => setImmediate(resolve)).then(async () => await this.readWanted());
+    return await this.nextRead;
+  }
+
+  private async readWanted(): Promise<ReadonlyMap<string, Tenant>> {
+    const ids = [...this.wanted];
+    this.wanted = new Set();
+    this.nextRead = null;
+    const reading = this.cache.startReading();
+    const tenants = new Map((await this.tenants.findMany(this.database, ids)).map((tenant) => [tenant.tenantId, tenant]));
+    for (const id of ids) reading.keep(id, tenants.get(id) ?? null);
+    return tenants;
   }
 
   /**
