@@ -20,27 +20,24 @@ const RECORD = {
          ON CONFLICT DO NOTHING`,
 };
 
-const TRANSFER = {
-  name: 'ledger.record-transfers',
-  text: `INSERT INTO ledger.transfer (transaction_id, line_no, debit_account, credit_account, amount)
-         SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])`,
-};
-
-// One statement for the three caches. The tenant locks are held, so no row here is anybody else's.
-const CACHE = {
-  name: 'ledger.update-caches',
-  text: `WITH account AS (
+// One statement for the transfers and the three caches they change. The tenant locks are held, so no row here is anybody else's.
+const MOVE = {
+  name: 'ledger.move',
+  text: `WITH line AS (
+           INSERT INTO ledger.transfer (transaction_id, line_no, debit_account, credit_account, amount)
+           SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])
+         ), account AS (
            UPDATE ledger.account_balance b SET debits = b.debits + moved.debits, credits = b.credits + moved.credits
-             FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS moved (account_id, debits, credits)
+             FROM unnest($6::bigint[], $7::bigint[], $8::bigint[]) AS moved (account_id, debits, credits)
             WHERE b.account_id = moved.account_id
          ), lot AS (
            UPDATE ledger.lot l SET remaining_nano = l.remaining_nano + moved.nano
-             FROM unnest($4::uuid[], $5::bigint[]) AS moved (lot_id, nano)
+             FROM unnest($9::uuid[], $10::bigint[]) AS moved (lot_id, nano)
             WHERE l.lot_id = moved.lot_id
          )
          UPDATE ledger.tenant_balance t
             SET seq = moved.seq, booked_at = moved.booked_at, lots_nano = moved.lots_nano, receivable_nano = moved.receivable_nano
-           FROM unnest($6::text[], $7::bigint[], $8::timestamptz[], $9::bigint[], $10::bigint[]) AS moved (tenant_id, seq, booked_at, lots_nano, receivable_nano)
+           FROM unnest($11::text[], $12::bigint[], $13::timestamptz[], $14::bigint[], $15::bigint[]) AS moved (tenant_id, seq, booked_at, lots_nano, receivable_nano)
           WHERE t.tenant_id = moved.tenant_id`,
 };
 
@@ -50,14 +47,7 @@ export async function appendEntries(tx: Sql, accounts: AccountIds, entries: read
   const lines = await resolveLines(tx, accounts, entries);
   const recorded = await tx.execute(RECORD, transactionColumns(entries));
   if (recorded !== entries.length) throw alreadyBooked();
-  await tx.execute(TRANSFER, [
-    plainArray(lines.map((line) => line.transactionId)),
-    plainArray(lines.map((line) => line.lineNo)),
-    plainArray(lines.map((line) => line.debitId)),
-    plainArray(lines.map((line) => line.creditId)),
-    plainArray(lines.map((line) => line.amountNano)),
-  ]);
-  await tx.execute(CACHE, [...accountColumns(lines), ...lotColumns(entries), ...tenantColumns(entries)]);
+  await tx.execute(MOVE, [...lineColumns(lines), ...accountColumns(lines), ...lotColumns(entries), ...tenantColumns(entries)]);
   await appendOutbox(tx, entries.map(outboxRow));
 }
 
@@ -99,6 +89,16 @@ function transactionColumns(entries: readonly JournalEntry[]): unknown[] {
     textArray(entries.map((entry) => entry.actor)),
     textArray(entries.map((entry) => entry.reason)),
     textArray(entries.map((entry) => entry.reference)),
+  ];
+}
+
+function lineColumns(lines: readonly ResolvedLine[]): unknown[] {
+  return [
+    plainArray(lines.map((line) => line.transactionId)),
+    plainArray(lines.map((line) => line.lineNo)),
+    plainArray(lines.map((line) => line.debitId)),
+    plainArray(lines.map((line) => line.creditId)),
+    plainArray(lines.map((line) => line.amountNano)),
   ];
 }
 

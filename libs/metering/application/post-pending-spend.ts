@@ -15,7 +15,7 @@ import { bookBatch, type Decided } from './book-batch.js';
 import type { PostingParticipant } from './ports.js';
 import type { PendingEvent, PostingStore } from './posting-store.js';
 
-// 2,000 events keep a transaction near 200 ms, so that a shard's readers and the next wake-up never wait long.
+// 2,000 events keep a transaction near 100 ms, so that a shard's readers and the next wake-up never wait long.
 const BATCH_EVENTS = 2_000;
 const ACTOR = 'poster';
 

@@ -48,7 +48,7 @@ export class PostgresPostingStore extends PostingStore {
     // Waiting since it came; when it was requeued is not known any more.
     await tx.execute(
       `INSERT INTO metering.pending (shard, event_id, received_at, requeued, queued_at)
-       SELECT $1, event_id, received_at, requeued, CASE WHEN requeued THEN now() ELSE received_at END
+       SELECT $1::smallint, event_id, received_at, requeued, CASE WHEN requeued THEN now() ELSE received_at END
        FROM unnest($2::uuid[], $3::timestamptz[], $4::boolean[]) AS row (event_id, received_at, requeued)`,
       [
         shard,
