@@ -29,6 +29,7 @@ function valuesOf(index: number, at: string): Record<string, string> {
     quality: '7',
     usage: JSON.stringify({ input_tokens: 176 + index, cache_read_tokens: 1024, output_tokens: 350 }),
     cost_trusted: 'false',
+    ends_call: 'true',
     provider: 'openai',
     model: 'gpt-4o',
     user_id: `u_${index % 97}`,
