@@ -1,19 +1,37 @@
-import type { DynamicModule, Type } from '@nestjs/common';
-import { LedgerModule } from '#libs/ledger/index.js';
+import { Module, type DynamicModule, type Type } from '@nestjs/common';
+import { LedgerModule, ReadWallets } from '#libs/ledger/index.js';
 import { MeteringModule } from '#libs/metering/index.js';
 import type { Config } from '#libs/platform/config/config.js';
 import type { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
 import { PricingModule } from '#libs/pricing/index.js';
+import { FundingSource, QuotaModule, QuotaParticipant, QuotaPostingModule, type QuotaFence } from '#libs/quota/index.js';
 import { ReportingModule, SpendMonthRollup } from '#libs/reporting/index.js';
 import { TenancyModule } from '#libs/tenancy/index.js';
+import { LedgerFunding } from './ledger-funding.js';
+
+@Module({
+  imports: [LedgerModule],
+  providers: [{ provide: FundingSource, inject: [ReadWallets], useFactory: (readWallets: ReadWallets) => new LedgerFunding(readWallets) }],
+  exports: [FundingSource],
+})
+class FundingModule {}
 
 /** The contexts that the API and the worker are both made of, and who takes part in the posting transaction. */
-export function contextModules(options: { config: Config; wakeUp: SpendWakeUp }): (Type | DynamicModule)[] {
+export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; fence: QuotaFence }): (Type | DynamicModule)[] {
+  const { config, wakeUp, fence } = options;
+  const posting = QuotaPostingModule.register(fence);
+  const metering = MeteringModule.register({
+    settings: config,
+    wakeUp,
+    participants: [SpendMonthRollup, QuotaParticipant],
+    imports: [ReportingModule, posting],
+  });
   return [
     TenancyModule,
     PricingModule,
     LedgerModule,
     ReportingModule,
-    MeteringModule.register({ settings: options.config, wakeUp: options.wakeUp, participants: [SpendMonthRollup], imports: [ReportingModule] }),
+    metering,
+    QuotaModule.register({ fence, settings: config, imports: [metering, FundingModule] }),
   ];
 }

@@ -6,6 +6,7 @@ import { Pricing20261122000300 } from './20261122000300-pricing.js';
 import { Ledger20261122000400 } from './20261122000400-ledger.js';
 import { Metering20261122000500 } from './20261122000500-metering.js';
 import { Reporting20261122000600 } from './20261122000600-reporting.js';
+import { Quota20261122000700 } from './20261122000700-quota.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -14,4 +15,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Ledger20261122000400,
   Metering20261122000500,
   Reporting20261122000600,
+  Quota20261122000700,
 ];

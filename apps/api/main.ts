@@ -2,7 +2,10 @@
 import { requireSharedServices } from '#libs/platform/config/config.js';
 import { runProgram } from '#libs/platform/lifecycle/run-program.js';
 import { openDatabase } from '#libs/platform/postgres/open-database.js';
+import { SECOND_MS } from '#libs/kernel/index.js';
 import { openQueueBackend } from '#libs/platform/queue/open-queue.js';
+import { Schedules } from '#libs/platform/queue/schedules.js';
+import { DecisionLog } from '#libs/quota/index.js';
 import { migrations } from '../../migrations/index.js';
 import { openWakeUp } from '../wake-up.js';
 import { createApi } from './src/app.js';
@@ -22,6 +25,13 @@ await runProgram('api', async ({ config, logger, closers }) => {
   closers.add('queue', () => backend.close());
   const wakeUp = openWakeUp({ backend, logger, closers });
   const api = await createApi({ config, database, logger, wakeUp });
+  // Decisions are logged where they are made.
+  const schedules = new Schedules((error, task) => logger.error({ error, task }, 'a scheduled task failed; it is tried again'));
+  schedules.start([{ name: 'write-decisions', everyMs: SECOND_MS, run: async () => await api.app.get(DecisionLog).flush() }]);
+  closers.add('schedules', async () => {
+    await schedules.close();
+    await api.app.get(DecisionLog).flush();
+  });
   closers.add('api', () => api.close());
   logger.info({ url: await api.listen(config.port, config.host) }, 'API is listening');
 });

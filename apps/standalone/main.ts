@@ -3,19 +3,21 @@ import { HealthChecks } from '#libs/platform/health/health.js';
 import { runProgram } from '#libs/platform/lifecycle/run-program.js';
 import { openDatabase } from '#libs/platform/postgres/open-database.js';
 import { openQueueBackend } from '#libs/platform/queue/open-queue.js';
+import { NoFence, StopPromising } from '#libs/quota/index.js';
 import { migrations } from '../../migrations/index.js';
 import { createApi } from '../api/src/app.js';
 import { openWakeUp } from '../wake-up.js';
 import { startWorker } from '../worker/src/worker.js';
 import { readOrMakeAdminKey } from './src/admin-key.js';
 import { connect, lockOutOthers } from './src/connect.js';
+import { promiseBehind } from './src/lock-fence.js';
 import { welcome } from './src/welcome.js';
 
 await runProgram('standalone', async ({ config, logger, closers }) => {
   const made = config.adminKey === null ? readOrMakeAdminKey(config.dataDir) : null;
   const health = new HealthChecks();
   const connectionString = await connect({ config, logger, closers });
-  if (config.redisUrl === null) await lockOutOthers({ closers, logger, health, connectionString });
+  const lockedOut = config.redisUrl === null ? await lockOutOthers({ closers, logger, health, connectionString }) : null;
   const { database } = await openDatabase({
     connectionString,
     migrationConnectionString: config.databaseMigrationUrl,
@@ -27,14 +29,18 @@ await runProgram('standalone', async ({ config, logger, closers }) => {
   closers.add('database', () => database.close());
   const backend = await openQueueBackend({ redisUrl: config.redisUrl, connectionString, logger });
   closers.add('queue', () => backend.close());
+  const fence = lockedOut === null ? new NoFence() : await promiseBehind(lockedOut, logger);
   const wakeUp = openWakeUp({ backend, logger, closers });
-  const api = await createApi({ config, database, logger, health, adminKey: config.adminKey ?? made?.key ?? null, wakeUp });
+  const api = await createApi({ config, database, logger, health, adminKey: config.adminKey ?? made?.key ?? null, wakeUp, fence });
+  // When no request and no posting is under way any more.
+  if (fence.exclusive) closers.add('quota', () => api.app.get(StopPromising).execute());
   const worker = startWorker({
     resolve: (useCase) => api.app.get(useCase as never, { strict: false }),
     backend,
     health,
     logger,
     shared: config.redisUrl !== null,
+    promises: fence.exclusive,
   });
   closers.add('worker', () => worker.close());
   // Last opened, first closed: no new request while the worker finishes.

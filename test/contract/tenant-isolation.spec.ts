@@ -97,6 +97,10 @@ async function makeObjects(api: TestApi): Promise<Ids> {
   await api.call('POST', '/v1/events', { key: ingest, body: sent });
   const event = await api.call('GET', '/v1/events?tenant_id=owner');
   const deadLetter = await api.call('GET', '/v1/dead-letters');
+  const asked = await api.call('POST', '/v1/authorize', { body: { tenant_id: 'owner', provider: 'openai', model: 'gpt-4o', estimated_cost_usd: '0.01' } });
+  await api.call('POST', '/v1/authorize', { body: { tenant_id: 'owner', provider: 'openai', model: 'gpt-4o', estimated_cost_usd: '1000' } });
+  const decision = await api.call('GET', '/v1/decisions?tenant_id=owner');
+  const hold = { existing: asked.body.hold.hold_id, missing: `hold_${MISSING_UUID}` };
   return {
     tenant_id: { existing: 'owner', missing: 'nobody' },
     plan_id: { existing: 'gold', missing: 'no-plan' },
@@ -107,6 +111,10 @@ async function makeObjects(api: TestApi): Promise<Ids> {
     alias: { existing: 'smart', missing: 'no-alias' },
     lot_id: { existing: lot.body.lot_id, missing: `lot_${MISSING_UUID}` },
     '/v1/events/{id}: id': { existing: event.body.data[0].id, missing: `evt_${MISSING_UUID}` },
+    '/v1/holds/{id}/settle: id': hold,
+    '/v1/holds/{id}/release: id': hold,
+    '/v1/holds/{id}/extend: id': hold,
+    '/v1/decisions/{id}: id': { existing: decision.body.data[0].decision_id, missing: `dec_${MISSING_UUID}` },
     '/v1/dead-letters/{id}/replay: id': { existing: deadLetter.body.data[0].id, missing: `dl_${MISSING_UUID}` },
   };
 }

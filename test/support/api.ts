@@ -8,6 +8,7 @@ import { HealthChecks, type HealthReport } from '#libs/platform/health/health.js
 import type { Logger } from '#libs/platform/logging/logger.js';
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
 import { openTestDatabase, type TestDatabase } from './database.js';
+import { TestFence } from './test-fence.js';
 
 export interface ApiAnswer {
   readonly status: number;
@@ -30,6 +31,8 @@ export interface TestApi {
   readonly adminKey: string;
   readonly clock: FixedClock;
   readonly database: TestDatabase;
+  /** The right to promise; a test may take it away. */
+  readonly fence: TestFence;
   /** The running application, for use cases that no route reaches. */
   readonly app: NestFastifyApplication;
   call(method: string, path: string, options?: CallOptions): Promise<ApiAnswer>;
@@ -48,18 +51,23 @@ export async function startTestApi(
     environment?: Record<string, string>;
     modules?: ApiOptions['modules'];
     controllers?: ApiOptions['controllers'];
+    /** A database that another application used before: this one takes over. */
+    database?: TestDatabase;
   } = {},
 ): Promise<TestApi> {
-  const database = await openTestDatabase();
+  const database = options.database ?? (await openTestDatabase());
+  const fence = await TestFence.take(database.db);
   const clock = options.clock ?? new FixedClock();
   const health = new HealthChecks();
   for (const [name, check] of Object.entries(options.health ?? {})) health.add(name, check);
   const api = await createApi({
     health,
-    config: loadConfig({ LOG_LEVEL: 'silent', ...options.environment }),
+    // A test's outcome must not depend on how busy the machine is.
+    config: loadConfig({ LOG_LEVEL: 'silent', TOLLGATE_STORE_DEADLINE_MS: '60000', ...options.environment }),
     database: database.db,
     clock,
     adminKey: TEST_ADMIN_KEY,
+    fence,
     ...(options.logger ? { logger: options.logger } : {}),
     ...(options.modules ? { modules: options.modules } : {}),
     ...(options.controllers ? { controllers: options.controllers } : {}),
@@ -88,6 +96,7 @@ export async function startTestApi(
     adminKey: TEST_ADMIN_KEY,
     clock,
     database,
+    fence,
     app: api.app,
     call,
     makeKey: async (key) => {
@@ -97,7 +106,7 @@ export async function startTestApi(
     },
     close: async () => {
       await api.close();
-      await database.close();
+      if (options.database === undefined) await database.close();
     },
   };
 }

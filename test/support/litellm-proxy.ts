@@ -37,10 +37,14 @@ export async function startLiteLlmProxy(input: {
   upstreamUrl: string;
   /** Text of a configuration other than the one we ship. */
   configuration?: string;
+  /** Files that stand beside the configuration, by name: LiteLLM loads callbacks from there. */
+  files?: Readonly<Record<string, string>>;
+  environment?: Readonly<Record<string, string>>;
 }): Promise<LiteLlmProxy> {
   const folder = mkdtempSync(join(tmpdir(), 'tollgate-litellm-'));
   const config = join(folder, 'config.yaml');
   writeFileSync(config, withCache(input.configuration ?? readFileSync(CONFIG, 'utf8')));
+  for (const [name, text] of Object.entries(input.files ?? {})) writeFileSync(join(folder, name), text);
   const port = await freePort();
   const proxy = spawn(PROGRAM, ['--config', config, '--host', '127.0.0.1', '--port', String(port), '--telemetry', 'False'], {
     cwd: folder,
@@ -58,6 +62,7 @@ export async function startLiteLlmProxy(input: {
       LITELLM_LOCAL_MODEL_COST_MAP: 'True',
       // Flushes five times as often as usual, so that a configuration that loses reports loses them in a short test as well.
       DEFAULT_FLUSH_INTERVAL_SECONDS: '1',
+      ...input.environment,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -26,6 +26,8 @@ export interface UpstreamScript {
    * drop: a stream's connection breaks half way; a number answers that HTTP status.
    */
   readonly behave?: 'stall' | 'late' | 'drop' | 429 | 500;
+  /** Only this model misbehaves; others answer as they should. */
+  readonly onlyModel?: string;
   /** Distinguishes two calls that would otherwise be equal for a cache. */
   readonly nonce?: string;
 }
@@ -95,7 +97,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, calls:
   response.on('close', () => {
     call.aborted = !response.writableFinished;
   });
-  if (typeof script.behave === 'number') return sendFailure(response, script.behave);
+  const misbehaves = script.onlyModel === undefined || script.onlyModel === call.model;
+  if (misbehaves && typeof script.behave === 'number') return sendFailure(response, script.behave);
   if (!call.stream && script.behave === 'stall') return void (await once(response, 'close'));
   if (script.behave === 'late') await new Promise<void>((resolve) => setTimeout(resolve, LATE_MS));
   if (!call.stream) return sendJson(response, 200, openAi ? openAiAnswer(call, script.usage) : anthropicAnswer(call, script.usage));

@@ -29,17 +29,26 @@ export async function connect({ config, logger, closers }: Surroundings): Promis
   return server.url();
 }
 
-/** @throws ProcessLockTakenError */
+/** The lock, and whom to tell when it is lost or held again. @throws ProcessLockTakenError */
 export async function lockOutOthers({
   closers,
   logger,
   health,
   connectionString,
-}: Omit<Surroundings, 'config'> & { health: HealthChecks; connectionString: string }): Promise<void> {
+}: Omit<Surroundings, 'config'> & { health: HealthChecks; connectionString: string }): Promise<{
+  lock: ProcessLock;
+  onChange: (listener: (held: boolean) => void) => void;
+}> {
+  const listeners: ((held: boolean) => void)[] = [];
   const lock = await ProcessLock.acquire({
     connectionString,
-    onChange: (held) => (held ? logger.info({}, 'the process lock is held again') : logger.error({}, 'the process lock was lost; asking for it again')),
+    onChange: (held) => {
+      if (held) logger.info({}, 'the process lock is held again');
+      else logger.error({}, 'the process lock was lost; asking for it again');
+      for (const listener of listeners) listener(held);
+    },
   });
   closers.add('process lock', () => lock.close());
   health.add('process-lock', () => Promise.resolve(lock.isHeld ? { ok: true } : { ok: false, note: 'another process may be working on this database' }));
+  return { lock, onChange: (listener) => listeners.push(listener) };
 }

@@ -5,6 +5,7 @@ import { trimOutbox } from '#libs/platform/outbox/outbox.js';
 import { Database } from '#libs/platform/postgres/database.js';
 import type { ScheduledTask } from '#libs/platform/queue/schedules.js';
 import { PriceBook } from '#libs/pricing/index.js';
+import { DecisionLog, ForgetOldQuotaRows, HoldJournal, RelayBalances, SweepHolds } from '#libs/quota/index.js';
 
 /** Finds a use case of the running application by its class. */
 export type Resolve = <T>(useCase: abstract new (...args: never[]) => T) => T;
@@ -12,6 +13,8 @@ export type Resolve = <T>(useCase: abstract new (...args: never[]) => T) => T;
 export interface Subscriptions {
   readonly spend: { readonly onWake: (shard: number) => Promise<void>; readonly findWaiting: () => Promise<readonly number[]> };
   readonly schedules: readonly ScheduledTask[];
+  /** Only where the quota state lives in this process. */
+  readonly quotaSchedules: readonly ScheduledTask[];
   /** Work that follows a change of prices, in whatever process they were changed. */
   readonly priceChange: { readonly subscribe: (listener: () => void) => void; readonly run: () => Promise<unknown> };
 }
@@ -34,7 +37,16 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'expire-lots', everyMs: MINUTE_MS, run: async () => await resolve(ExpireLots).execute() },
       { name: 'keep-partitions-ahead', everyMs: DAY_MS, run: async () => await resolve(KeepPartitionsAhead).execute() },
       { name: 'forget-old-event-keys', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldEventKeys).execute() },
+      { name: 'write-decisions', everyMs: SECOND_MS, run: async () => await resolve(DecisionLog).flush() },
+      { name: 'forget-old-quota-rows', everyMs: DAY_MS, run: async () => await resolve(ForgetOldQuotaRows).execute() },
       { name: 'trim-outbox', everyMs: HOUR_MS, run: async () => await trimOutbox(resolve(Database), new Date(resolve(Clock).now().getTime() - DAY_MS)) },
+    ],
+    // A booking is visible to authorize within 50 ms, a hold ends at most half a second late.
+    quotaSchedules: [
+      { name: 'relay-balances', everyMs: 50, run: async () => await resolve(RelayBalances).execute() },
+      { name: 'write-holds', everyMs: 100, run: async () => await resolve(HoldJournal).flush() },
+      { name: 'sweep-holds', everyMs: 250, run: async () => await resolve(SweepHolds).execute() },
+      { name: 'find-forgotten-holds', everyMs: SECOND_MS, run: async () => await resolve(SweepHolds).findForgotten() },
     ],
   };
 }

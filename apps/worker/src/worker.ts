@@ -19,6 +19,8 @@ export interface WorkerOptions {
   readonly logger: Logger;
   /** Other processes share the database: they sweep too. */
   readonly shared: boolean;
+  /** This process keeps the quota state: it relays what is booked to it and ends holds. */
+  readonly promises: boolean;
 }
 
 export interface RunningWorker {
@@ -30,7 +32,7 @@ const CONCURRENCY = 4;
 /** A wake-up is answered within milliseconds and a sweep within seconds: ten mean that nobody is posting. */
 const MAX_LAG_MS = 10 * SECOND_MS;
 
-export function startWorker({ resolve, backend, health, logger, shared }: WorkerOptions): RunningWorker {
+export function startWorker({ resolve, backend, health, logger, shared, promises }: WorkerOptions): RunningWorker {
   const table = subscriptions(resolve);
   const onQueueError = throttledReport(logger);
   const worker = SpendWorker.start({
@@ -43,7 +45,7 @@ export function startWorker({ resolve, backend, health, logger, shared }: Worker
   const schedules = new Schedules((error, task) => logger.error({ error, task }, 'a scheduled task failed; it is tried again'));
   const requeue = coalesced(table.priceChange.run, (error) => logger.error({ error }, 'quarantined events were not tried again'));
   table.priceChange.subscribe(requeue.ask);
-  schedules.start(table.schedules);
+  schedules.start([...table.schedules, ...(promises ? table.quotaSchedules : [])]);
   health.add('posting-lag', async () => {
     const { lagMs } = await resolve(MeasurePostingLag).execute();
     return { ok: lagMs <= MAX_LAG_MS, note: `oldest acknowledged event not yet posted: ${Math.round(lagMs / SECOND_MS)} s` };

@@ -6,21 +6,14 @@ import { LedgerReader } from './ports.js';
 export interface BalanceView {
   /** Lots less receivable, as booked. */
   readonly postedNano: Nano;
-  /** Held for calls in flight. */
-  readonly heldNano: Nano;
-  /** What may still be spent: lots that may be burnt now, less receivable and holds, plus the credit limit. Negative when overspent. */
+  /** What may still be spent where nothing is held: lots that may be burnt now, less receivable, plus the credit limit. Negative when overspent. */
   readonly availableNano: Nano;
-  /** Held for calls whose end is unknown. */
-  readonly unresolvedNano: Nano;
   readonly creditLimitNano: Nano;
   readonly receivableNano: Nano;
   /** Lots that may be burnt, in burn order. */
   readonly lots: readonly Lot[];
   readonly asOf: Date;
 }
-
-/** Nothing is held before calls are authorized; what authorizes them supplies these figures. */
-const NO_HOLDS = { heldNano: 0n, unresolvedNano: 0n };
 
 export class ReadBalance {
   constructor(
@@ -40,9 +33,8 @@ export class ReadBalance {
 function viewOf(balance: TenantBalance, lots: readonly Lot[], creditLimitNano: Nano, asOf: Date): BalanceView {
   const spendableNano = lots.reduce((sum, lot) => sum + lot.remainingNano, 0n);
   return {
-    ...NO_HOLDS,
     postedNano: balance.lotsNano - balance.receivableNano,
-    availableNano: spendableNano - balance.receivableNano - NO_HOLDS.heldNano - NO_HOLDS.unresolvedNano + creditLimitNano,
+    availableNano: spendableNano - balance.receivableNano + creditLimitNano,
     creditLimitNano,
     receivableNano: balance.receivableNano,
     lots,

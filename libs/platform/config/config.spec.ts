@@ -25,6 +25,10 @@ describe('loadConfig', () => {
       absurdCostNano: 1_000_000_000_000n,
       newTenantsPerHour: 1_000,
       databasePoolSize: 10,
+      holdTtlMs: 900_000,
+      onMissingTenant: 'allow',
+      onUnpriced: 'block',
+      storeDeadlineMs: 2_000,
       logLevel: 'info',
     });
   });

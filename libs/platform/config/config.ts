@@ -30,6 +30,14 @@ export interface Config {
   readonly newTenantsPerHour: number;
   /** Connections to PostgreSQL this process opens for requests and posting. */
   readonly databasePoolSize: number;
+  /** How long a hold lives without news of its call. */
+  readonly holdTtlMs: number;
+  /** What authorize answers where no tenant is named. */
+  readonly onMissingTenant: 'allow' | 'block';
+  /** What authorize answers an enforcing tenant about a model without a price; an amount is held for the call. */
+  readonly onUnpriced: 'block' | 'allow' | Nano;
+  /** After this, a decision that waits for PostgreSQL goes by its tenant's `on_store_failure`. */
+  readonly storeDeadlineMs: number;
   readonly logLevel: LogLevel;
 }
 
@@ -64,6 +72,12 @@ function url(protocols: readonly string[], example: string): z.ZodType<string | 
     .default(null);
 }
 
+function isPositiveUsd(value: string): boolean {
+  const parsed = tryParseUsd(value);
+  return parsed.ok && parsed.nano > 0n;
+}
+
+const UNPRICED_TAKES = 'takes block, allow, or the decimal amount in USD to hold for such a call';
 const POSTGRES = ['postgres:', 'postgresql:'];
 
 const environmentSchema = z.object({
@@ -83,13 +97,16 @@ const environmentSchema = z.object({
     .default(null),
   TOLLGATE_EVENT_MAX_AGE_DAYS: integer(35, 1, 3_650),
   TOLLGATE_ABSURD_COST_USD: text('takes a decimal amount in USD')
-    .refine((value) => {
-      const parsed = tryParseUsd(value);
-      return parsed.ok && parsed.nano > 0n;
-    }, 'takes a positive decimal amount in USD with at most 9 decimals, such as 1000')
+    .refine(isPositiveUsd, 'takes a positive decimal amount in USD with at most 9 decimals, such as 1000')
     .default('1000'),
   TOLLGATE_NEW_TENANTS_PER_HOUR: integer(1_000, 0, 1_000_000),
   TOLLGATE_DATABASE_POOL_SIZE: integer(10, 2, 500),
+  TOLLGATE_HOLD_TTL_SECONDS: integer(900, 1, 86_400),
+  TOLLGATE_ON_MISSING_TENANT: z.enum(['allow', 'block'], { error: 'takes allow or block' }).default('allow'),
+  TOLLGATE_UNPRICED: text(UNPRICED_TAKES)
+    .refine((value) => value === 'block' || value === 'allow' || isPositiveUsd(value), UNPRICED_TAKES)
+    .default('block'),
+  TOLLGATE_STORE_DEADLINE_MS: integer(2_000, 10, 60_000),
   LOG_LEVEL: z.enum(LOG_LEVELS, { error: `takes one of ${LOG_LEVELS.join(', ')}` }).default('info'),
 });
 
@@ -112,6 +129,10 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     absurdCostNano: parseUsd(env.TOLLGATE_ABSURD_COST_USD),
     newTenantsPerHour: env.TOLLGATE_NEW_TENANTS_PER_HOUR,
     databasePoolSize: env.TOLLGATE_DATABASE_POOL_SIZE,
+    holdTtlMs: env.TOLLGATE_HOLD_TTL_SECONDS * 1_000,
+    onMissingTenant: env.TOLLGATE_ON_MISSING_TENANT,
+    onUnpriced: env.TOLLGATE_UNPRICED === 'block' || env.TOLLGATE_UNPRICED === 'allow' ? env.TOLLGATE_UNPRICED : parseUsd(env.TOLLGATE_UNPRICED),
+    storeDeadlineMs: env.TOLLGATE_STORE_DEADLINE_MS,
     logLevel: env.LOG_LEVEL,
   };
 }

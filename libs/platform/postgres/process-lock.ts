@@ -5,6 +5,7 @@
  */
 import pg from 'pg';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Sql, Statement } from './database.js';
 
 // The bytes spell "tollproc". Advisory locks belong to one database, so two databases of one server do not meet.
 const PROCESS_LOCK = 8390891584371388259n;
@@ -12,8 +13,9 @@ const PROCESS_LOCK = 8390891584371388259n;
 const TAKE_OVER_GRACE_MS = 5_000;
 const RETRY_MS = 250;
 /** A half-open connection looks alive for minutes; asking finds out. */
-const HEARTBEAT_MS = 2_000;
+const HEARTBEAT_MS = 500;
 const ANSWER_TIMEOUT_MS = 5_000;
+const INT8_OID = 20;
 
 export class ProcessLockTakenError extends Error {
   constructor(holder: string) {
@@ -32,8 +34,9 @@ export interface ProcessLockOptions {
   readonly graceMs?: number;
 }
 
-export class ProcessLock {
+export class ProcessLock implements Pick<Sql, 'query'> {
   private client: pg.Client | null = null;
+  private provenAtMs = Number.NEGATIVE_INFINITY;
   private closed = false;
   private recovery: Promise<void> = Promise.resolve();
   private heartbeat: NodeJS.Timeout | undefined;
@@ -56,6 +59,18 @@ export class ProcessLock {
     return this.client !== null;
   }
 
+  /** How long ago, on the monotonic clock, the last question was asked that showed the lock to be ours. Also right after a pause of the process. */
+  get provenAgoMs(): number {
+    return this.client === null ? Number.POSITIVE_INFINITY : performance.now() - this.provenAtMs;
+  }
+
+  /** Runs a statement in the session that holds the lock: what it does was done while the lock was ours. @throws Error when it is not held */
+  async query<Row extends object>(statement: Statement, params: readonly unknown[] = []): Promise<Row[]> {
+    if (this.client === null) throw new Error('the process lock is not held');
+    const config = typeof statement === 'string' ? { text: statement } : statement;
+    return (await this.client.query({ ...config, values: [...params] })).rows as Row[];
+  }
+
   async close(): Promise<void> {
     this.closed = true;
     clearInterval(this.heartbeat);
@@ -67,7 +82,10 @@ export class ProcessLock {
 
   /** Null when the lock is ours now, else a description of who has it. */
   private async attempt(): Promise<string | null> {
+    const types = new pg.TypeOverrides();
+    types.setTypeParser(INT8_OID, (text) => BigInt(text));
     const client = new pg.Client({
+      types,
       connectionString: this.options.connectionString,
       application_name: 'tollgate-process-lock',
       connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
@@ -77,6 +95,7 @@ export class ProcessLock {
     });
     client.on('error', () => this.onLost(client));
     client.on('end', () => this.onLost(client));
+    const askedAtMs = performance.now();
     try {
       await client.connect();
       const { rows } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [PROCESS_LOCK.toString()]);
@@ -90,10 +109,21 @@ export class ProcessLock {
       throw error;
     }
     this.client = client;
+    this.provenAtMs = askedAtMs;
     clearInterval(this.heartbeat);
-    this.heartbeat = setInterval(() => void client.query('SELECT 1').catch(() => this.onLost(client)), HEARTBEAT_MS);
+    this.heartbeat = setInterval(() => void this.beat(client), HEARTBEAT_MS);
     this.heartbeat.unref();
     return null;
+  }
+
+  private async beat(client: pg.Client): Promise<void> {
+    const askedAtMs = performance.now();
+    try {
+      await client.query('SELECT 1');
+      if (this.client === client) this.provenAtMs = askedAtMs;
+    } catch {
+      this.onLost(client);
+    }
   }
 
   private onLost(client: pg.Client): void {

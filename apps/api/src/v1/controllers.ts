@@ -1,10 +1,13 @@
 import type { Type } from '@nestjs/common';
 import { AdjustmentsController } from './adjustments/adjustments.controller.js';
 import { AuditController } from './audit/audit.controller.js';
+import { AuthorizeController } from './authorize/authorize.controller.js';
 import { BalanceController } from './balance/balance.controller.js';
 import { CreditsController } from './credits/credits.controller.js';
 import { DeadLettersController } from './dead-letters/dead-letters.controller.js';
+import { DecisionsController } from './decisions/decisions.controller.js';
 import { EventsController } from './events/events.controller.js';
+import { HoldsController } from './holds/holds.controller.js';
 import { LedgerController } from './ledger/ledger.controller.js';
 import { ModelAliasesController } from './model-aliases/model-aliases.controller.js';
 import { ModelsController } from './models/models.controller.js';
@@ -24,6 +27,9 @@ import { WebhooksController } from './webhooks/webhooks.controller.js';
 export const controllers: Type[] = [
   OpsController,
   DocsController,
+  AuthorizeController,
+  HoldsController,
+  DecisionsController,
   EventsController,
   WebhooksController,
   SourcesController,

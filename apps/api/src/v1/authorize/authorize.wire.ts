@@ -1,0 +1,69 @@
+import type { z } from 'zod';
+import { formatUsd, toWireId } from '#libs/kernel/index.js';
+import type { AuthorizeInput, Decision, WalletLimit } from '#libs/quota/index.js';
+import type { authorizeAnswer, authorizeBody } from './authorize.schemas.js';
+
+type Body = z.infer<typeof authorizeBody>;
+type Answer = z.infer<typeof authorizeAnswer>;
+
+export function toAuthorizeInput(body: Body, from: Pick<AuthorizeInput, 'tenantId' | 'sourceId' | 'maySetUpTenants'>): AuthorizeInput {
+  return {
+    ...from,
+    callId: body.call_id ?? null,
+    provider: body.provider ?? null,
+    model: body.model ?? null,
+    inputTokens: body.input_tokens ?? null,
+    maxOutputTokens: body.max_output_tokens ?? null,
+    estimatedCostNano: body.estimated_cost_usd ?? null,
+    userId: body.user_id ?? null,
+    feature: body.feature ?? null,
+    environment: body.environment ?? null,
+    assistantId: body.assistant_id ?? null,
+    threadId: body.thread_id ?? null,
+    apiKeyId: body.api_key_id ?? null,
+    requestId: body.request_id ?? null,
+    // Whoever speaks this dialect is about to make the call.
+    inPath: true,
+  };
+}
+
+/** The answer on the wire; `limits` is absent in the minimal one. */
+export function toAnswerWire(decision: Decision, asked: AuthorizeInput, minimal: boolean): Answer {
+  const { hold, estimate, wallet, reason } = decision;
+  const model = asked.model ?? hold?.facts?.model ?? null;
+  const remaining = wallet?.remainingNano ?? null;
+  const answer: Answer = {
+    decision: decision.verdict,
+    model,
+    route: model === null ? null : { provider: hold?.facts?.provider ?? asked.provider, model: hold?.facts?.model ?? model },
+    max_output_tokens: estimate?.maxOutputTokens ?? asked.maxOutputTokens,
+    reason: { code: reason.code, message: reason.message, scope: reason.scope, budget_id: null, retry_after_ms: reason.retryAfterMs },
+    hold:
+      hold === null
+        ? null
+        : { hold_id: toWireId('hold', hold.holdId), amount_usd: formatUsd(hold.amountNano), expires_at: new Date(hold.expiresAtMs).toISOString() },
+    available_usd: remaining === null ? null : formatUsd(remaining),
+    estimate: estimate === null ? null : { cost_usd: formatUsd(estimate.costNano), basis: estimate.basis, price_version: estimate.priceVersion },
+    shadow: decision.shadow,
+    would: decision.would,
+    degraded: decision.degraded,
+    replayed: decision.replayed,
+  };
+  if (!minimal) answer.limits = wallet === null || asked.tenantId === null ? [] : [walletWire(wallet, asked.tenantId)];
+  return answer;
+}
+
+function walletWire(wallet: WalletLimit, tenantId: string): NonNullable<Answer['limits']>[number] {
+  return {
+    kind: 'wallet',
+    id: tenantId,
+    metric: 'usd',
+    limit: wallet.limitNano === null ? null : formatUsd(wallet.limitNano),
+    used: formatUsd(wallet.usedNano),
+    held: formatUsd(wallet.heldNano),
+    remaining: wallet.remainingNano === null ? null : formatUsd(wallet.remainingNano),
+    resets_at: null,
+    enforced: wallet.enforced,
+    binding: wallet.binding,
+  };
+}

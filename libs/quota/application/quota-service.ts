@@ -1,0 +1,336 @@
+/**
+ * The store together with what keeps it true: loads tenants it does not know, raises ceilings before they are reached, writes holds.
+ * Nothing is promised while the fence does not prove, at this very moment, that this process may promise; and whatever has to wait for
+ * PostgreSQL first has a deadline, after which the caller goes by its tenant's policy and a promise that comes late is taken back.
+ */
+import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
+import { digest128, DomainError, MINUTE_MS, type Clock, type Nano } from '#libs/kernel/index.js';
+import { endHold, type Hold } from '../domain/hold.js';
+import { availableOf } from '../domain/wallet.js';
+import type { HoldJournal } from './hold-journal.js';
+import type { QuotaFence } from './ports.js';
+import type { EndResult, ExtendCommand, ExtendResult, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot, WalletView } from './quota-store.js';
+
+/** Reads snapshots and commits ceilings for an epoch. @throws DomainError storage.unavailable, quota.stale_epoch */
+export interface QuotaTruth {
+  readonly load: (tenantIds: readonly string[], epoch: bigint) => Promise<TenantSnapshot[]>;
+  readonly raise: (input: { tenantId: string; epoch: bigint; ceilingNano: Nano; recordedNano: Nano }) => Promise<boolean>;
+}
+
+/** Tenants read in one snapshot; whoever comes meanwhile shares the next one. */
+const LOAD_BATCH = 500;
+/** Each try follows a load or a raise; the deadline ends the rest. */
+const MAX_TRIES = 20;
+/** A chunk covers at least this many calls like the one that asks, or the call is committed by itself (strict). */
+const CALLS_PER_CHUNK = 16n;
+/** What a chunk covers of a tenant whose rate is not known yet. */
+const FIRST_CHUNK_CALLS = 256n;
+/** A ceiling is raised ahead when it covers fewer calls than this. */
+const RAISE_AHEAD_CALLS = 64n;
+
+interface Raise {
+  readonly atMs: number;
+  readonly promisedNano: Nano;
+}
+
+export class QuotaService {
+  private readonly loading = new Map<string, Promise<void>>();
+  private toLoad: { tenantId: string; resolve: () => void; reject: (error: unknown) => void }[] = [];
+  private loadingNow = false;
+  private readonly raising = new Map<string, Promise<boolean>>();
+  /** What those who wait for a higher ceiling ask for together: one raise serves them all. */
+  private readonly demand = new Map<string, Nano>();
+  private readonly lastRaise = new Map<string, Raise>();
+  private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
+
+  constructor(
+    readonly store: QuotaStore,
+    readonly journal: HoldJournal,
+    private readonly truth: QuotaTruth,
+    private readonly fence: QuotaFence,
+    private readonly clock: Clock,
+    private readonly settings: { readonly storeDeadlineMs: number },
+  ) {
+    fence.onLost(() => {
+      this.lastRaise.clear();
+      void this.store.forgetAll();
+    });
+  }
+
+  /**
+   * Reserves, whatever has to be loaded, raised or committed first. A strict hold is committed when this returns.
+   * @throws DomainError storage.unavailable, quota.fenced, quota.deadline: nothing was promised
+   */
+  async reserve(command: ReserveCommand): Promise<ReserveResult> {
+    this.assertMayPromise();
+    const first = await this.store.reserve(command);
+    if (first.kind === 'held' && !command.strict) return this.promised(first, command);
+    if (first.kind === 'refused' || first.kind === 'already_resolved' || first.kind === 'other_body') return first;
+    return await this.withinDeadline(this.reserveSlowly(first, command), (late) => {
+      if (late.kind === 'held') this.takeBack(late.hold);
+    });
+  }
+
+  /**
+   * Raises a hold's amount and end, whatever has to be loaded or raised first. A strict one is committed when this returns.
+   * @throws DomainError storage.unavailable, quota.fenced, quota.deadline: the hold may have been raised, and holds more until it ends
+   */
+  async extend(command: ExtendCommand, strict: boolean): Promise<ExtendResult> {
+    return await this.withinDeadline(this.extendSlowly(command, strict), () => undefined);
+  }
+
+  /** Gives a hold's money back. When this returns, a crash does not bring the hold back. @throws DomainError storage.unavailable, quota.fenced */
+  async release(hold: Hold): Promise<EndResult> {
+    this.assertMayPromise();
+    const result = await this.store.end({
+      tenantId: hold.tenantId,
+      holdId: hold.holdId,
+      ending: { to: 'released', resolution: 'release' },
+      nowMs: this.nowMs(),
+    });
+    if (result.kind !== 'ended') return result;
+    const hasRow = this.journal.isWritten(hold.holdId);
+    this.journal.note(result.hold);
+    if (hasRow) await this.journal.flush();
+    return result;
+  }
+
+  /** Makes sure the store knows the tenant. @throws DomainError storage.unavailable, quota.fenced */
+  async load(tenantId: string): Promise<void> {
+    let pending = this.loading.get(tenantId);
+    if (!pending) {
+      pending = new Promise<void>((resolve, reject) => this.toLoad.push({ tenantId, resolve, reject })).finally(() => this.loading.delete(tenantId));
+      this.loading.set(tenantId, pending);
+      void this.pumpLoads();
+    }
+    await pending;
+  }
+
+  /** Tells of the holds that each load brings. */
+  onLoad(listener: (holds: readonly Hold[]) => void): void {
+    this.loadListeners.push(listener);
+  }
+
+  isLoading(tenantId: string): boolean {
+    return this.loading.has(tenantId);
+  }
+
+  async waitForLoad(tenantId: string): Promise<void> {
+    await this.loading.get(tenantId)?.catch(() => undefined);
+  }
+
+  get mayPromise(): boolean {
+    return this.fence.current() !== null;
+  }
+
+  /** @throws DomainError quota.fenced */
+  assertMayPromise(): bigint {
+    const epoch = this.fence.current();
+    if (epoch === null) throw unavailable('quota.fenced', 'this process may not promise at the moment');
+    return epoch;
+  }
+
+  private promised(result: Extract<ReserveResult, { kind: 'held' }>, command: ReserveCommand): ReserveResult {
+    this.journal.note(result.hold);
+    if (result.coveredNano < command.amountNano * RAISE_AHEAD_CALLS && !this.raising.has(command.tenantId)) {
+      // Failing here costs nothing: whoever reaches the ceiling raises it himself.
+      void this.raiseAhead(command).catch(() => undefined);
+    }
+    return result;
+  }
+
+  private async reserveSlowly(first: ReserveResult, command: ReserveCommand): Promise<ReserveResult> {
+    let current = command;
+    let result = first;
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      if (result.kind === 'unknown') await this.load(command.tenantId);
+      else if (result.kind === 'above_ceiling') current = await this.inDemand(current, () => this.coverOrCommit(current));
+      else return await this.secure(result, current);
+      this.assertMayPromise();
+      result = await this.store.reserve(current);
+    }
+    if (result.kind === 'held') this.takeBack(result.hold);
+    throw unavailable('quota.store_unavailable', 'the tenant could not be loaded');
+  }
+
+  private async secure(result: ReserveResult, command: ReserveCommand): Promise<ReserveResult> {
+    if (result.kind === 'replayed') {
+      // Its first asker may still wait for the commit: the same answer must not be given before it.
+      if (!this.journal.isWritten(result.hold.holdId)) await this.journal.flush();
+      return result;
+    }
+    if (result.kind !== 'held') return result;
+    if (!command.strict) return this.promised(result, command);
+    try {
+      await this.journal.commit(result.hold);
+      this.assertMayPromise();
+      return result;
+    } catch (error) {
+      this.takeBack(result.hold);
+      throw error;
+    }
+  }
+
+  /** Nobody was promised this hold: it must not be charged, whatever the store knows by now. */
+  private takeBack(hold: Hold): void {
+    const ending = { to: 'released', resolution: 'not_promised' } as const;
+    void this.store.end({ tenantId: hold.tenantId, holdId: hold.holdId, ending, nowMs: this.nowMs() });
+    const released = endHold(hold, ending, this.nowMs());
+    if (released) this.journal.note(released);
+  }
+
+  private async extendSlowly(command: ExtendCommand, strict: boolean): Promise<ExtendResult> {
+    for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+      this.assertMayPromise();
+      const result = await this.store.extend(command);
+      if (result.kind === 'unknown') await this.load(command.tenantId);
+      else if (result.kind === 'above_ceiling') {
+        const wallet = await this.store.wallet(command.tenantId);
+        if (wallet !== 'unknown') await this.raise(command.tenantId, wallet.promisedNano, result.promisedNano);
+      } else {
+        if (result.kind === 'ended') this.journal.note(result.hold);
+        if (result.kind === 'ended' && strict) await this.journal.flush();
+        return result;
+      }
+    }
+    throw unavailable('quota.store_unavailable', 'the tenant could not be loaded');
+  }
+
+  private async raiseAhead(command: ReserveCommand): Promise<void> {
+    const wallet = await this.store.wallet(command.tenantId);
+    if (wallet === 'unknown') return;
+    const chunkNano = this.chunkOf(command, wallet);
+    // Near the end of a balance the chunk shrinks with it: then the ceiling stands high enough as it is.
+    if (chunkNano === null || wallet.promisedNano + chunkNano <= wallet.ceilingNano + chunkNano / 2n) return;
+    this.lastRaise.set(command.tenantId, { atMs: this.nowMs(), promisedNano: wallet.promisedNano });
+    await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + chunkNano);
+  }
+
+  /** Raises the ceiling by a chunk, or, where the chunk would not hold a few such calls, has the call committed by itself. */
+  private async coverOrCommit(command: ReserveCommand): Promise<ReserveCommand> {
+    const wallet = await this.store.wallet(command.tenantId);
+    if (wallet === 'unknown') return command;
+    const chunkNano = this.chunkOf(command, wallet);
+    if (chunkNano === null) return { ...command, strict: true };
+    this.lastRaise.set(command.tenantId, { atMs: this.nowMs(), promisedNano: wallet.promisedNano });
+    const raised = await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + this.demandOf(command, wallet) + chunkNano);
+    return raised ? command : { ...command, strict: true };
+  }
+
+  private async inDemand<T>(command: ReserveCommand, work: () => Promise<T>): Promise<T> {
+    this.addDemand(command.tenantId, command.amountNano);
+    return await work().finally(() => this.addDemand(command.tenantId, -command.amountNano));
+  }
+
+  private addDemand(tenantId: string, amountNano: Nano): void {
+    const sum = (this.demand.get(tenantId) ?? 0n) + amountNano;
+    if (sum === 0n) this.demand.delete(tenantId);
+    else this.demand.set(tenantId, sum);
+  }
+
+  /** At most what is left: more than that is refused by the wallet anyway. */
+  private demandOf(command: ReserveCommand, wallet: WalletView): Nano {
+    const waitingNano = this.demand.get(command.tenantId) ?? command.amountNano;
+    const available = command.enforce ? availableOf(wallet, command.rule) : null;
+    return available !== null && waitingNano > available ? available : waitingNano;
+  }
+
+  private chunkOf(command: ReserveCommand, wallet: WalletView & { readonly promisedNano: Nano }): Nano | null {
+    const available = command.enforce ? availableOf(wallet, command.rule) : null;
+    return chunkFor(available, command.amountNano, this.burnOfAMinute(command.tenantId, wallet.promisedNano, this.nowMs()));
+  }
+
+  /** What the tenant promised in a minute, at the rate since its ceiling was raised last. */
+  private burnOfAMinute(tenantId: string, promisedNano: Nano, nowMs: number): Nano {
+    const last = this.lastRaise.get(tenantId);
+    if (!last || promisedNano <= last.promisedNano) return 0n;
+    const elapsedMs = BigInt(Math.max(1, nowMs - last.atMs));
+    return ((promisedNano - last.promisedNano) * BigInt(MINUTE_MS)) / elapsedMs;
+  }
+
+  private async raise(tenantId: string, promisedNano: Nano, ceilingNano: Nano): Promise<boolean> {
+    const running = this.raising.get(tenantId);
+    if (running) return await running;
+    const epoch = this.assertMayPromise();
+    const work = (async (): Promise<boolean> => {
+      // What was promised so far is recorded once the journal has written it; one flush is cheaper than adding the holds up.
+      await this.journal.flush();
+      const raised = await this.truth.raise({ tenantId, epoch, ceilingNano, recordedNano: promisedNano });
+      if (raised && this.fence.current() === epoch) await this.store.raiseCeiling(tenantId, ceilingNano);
+      else await this.store.forget(tenantId);
+      return raised;
+    })().finally(() => this.raising.delete(tenantId));
+    this.raising.set(tenantId, work);
+    return await work;
+  }
+
+  private async pumpLoads(): Promise<void> {
+    if (this.loadingNow) return;
+    this.loadingNow = true;
+    // Whoever asks in the same turn of the event loop shares the snapshot.
+    await Promise.resolve();
+    while (this.toLoad.length > 0) {
+      const batch = this.toLoad.splice(0, LOAD_BATCH);
+      try {
+        await this.loadBatch(batch.map((entry) => entry.tenantId));
+        for (const entry of batch) entry.resolve();
+      } catch (error) {
+        for (const entry of batch) entry.reject(error);
+      }
+    }
+    this.loadingNow = false;
+  }
+
+  private async loadBatch(tenantIds: readonly string[]): Promise<void> {
+    const epoch = this.assertMayPromise();
+    await this.journal.flush();
+    const snapshots = await this.truth.load(tenantIds, epoch);
+    // What was read with a right that was lost meanwhile may be old.
+    if (this.fence.current() !== epoch) throw unavailable('quota.fenced', 'the right to promise was lost while the tenant was loaded');
+    await this.store.load(snapshots);
+    for (const { holds } of snapshots) {
+      if (holds.length === 0) continue;
+      this.journal.known(holds);
+      for (const listener of this.loadListeners) listener(holds);
+    }
+  }
+
+  private async withinDeadline<T>(work: Promise<T>, onLate: (result: T) => void): Promise<T> {
+    const timer = new AbortController();
+    const tooLate = Symbol('too late');
+    // After a busy stretch of the event loop the timer is heard before the answers that have arrived: those come first.
+    const deadline = delay(this.settings.storeDeadlineMs, tooLate, { signal: timer.signal })
+      .then(async () => await immediate(tooLate))
+      .catch(() => tooLate);
+    const first = await Promise.race([work, deadline]).finally(() => timer.abort());
+    if (first !== tooLate) return first as T;
+    void work.then(onLate, () => undefined);
+    throw unavailable('quota.deadline', 'the quota state did not answer in time');
+  }
+
+  private nowMs(): number {
+    return this.clock.now().getTime();
+  }
+}
+
+/** Hex of the 128-bit digest under which a call is remembered. */
+export function callDigestOf(tenantId: string, callId: string): string {
+  return digest128('quota.call', tenantId, callId).toString('hex');
+}
+
+/**
+ * A minute's burn, but at most a quarter of what is left, so that a crash hides at most that; null when that is too little for a few
+ * calls. Without a limit (`availableNano` null) nothing is lost by hiding more.
+ */
+function chunkFor(availableNano: Nano | null, amountNano: Nano, burnNano: Nano): Nano | null {
+  const firstNano = amountNano * FIRST_CHUNK_CALLS;
+  const wantedNano = burnNano > firstNano ? burnNano : firstNano;
+  if (availableNano === null) return wantedNano;
+  const quarterNano = availableNano / 4n;
+  const chunkNano = quarterNano < wantedNano ? quarterNano : wantedNano;
+  return chunkNano >= amountNano * CALLS_PER_CHUNK ? chunkNano : null;
+}
+
+function unavailable(code: string, publicMessage: string): DomainError {
+  return new DomainError({ code, kind: 'unavailable', publicMessage, retryAfterMs: 1_000 });
+}

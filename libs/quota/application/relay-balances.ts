@@ -1,0 +1,73 @@
+/**
+ * Brings what was booked to the quota store, in order: a balance is applied only if it is the tenant's next one, an older one is ignored,
+ * and a gap makes the tenant unknown so that it is read anew. The balance comes before what it took from holds: in between, money counts
+ * as spent and held at once, never as neither.
+ */
+import type { Clock } from '#libs/kernel/index.js';
+import { dropOutbox, readOutbox, type WaitingRow } from '#libs/platform/outbox/read-outbox.js';
+import type { Database } from '#libs/platform/postgres/database.js';
+import type { HoldJournal } from './hold-journal.js';
+import type { QuotaService } from './quota-service.js';
+import type { QuotaStore } from './quota-store.js';
+
+export const CAPTURED_TOPIC = 'hold.captured';
+const BALANCE_TOPIC = 'balance.changed';
+const BATCH_ROWS = 2_000;
+
+/** One booked event's effect on a hold, as the posting transaction wrote it. */
+export interface CapturePayload {
+  readonly hold_id: string | null;
+  readonly call_digest: string | null;
+  readonly signed_nano: string;
+  readonly closes: boolean;
+  readonly provisional: boolean;
+}
+
+export class RelayBalances {
+  constructor(
+    private readonly database: Database,
+    private readonly quota: QuotaService,
+    private readonly store: QuotaStore,
+    private readonly journal: HoldJournal,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Applies what waits; returns how many rows. @throws DomainError storage.unavailable */
+  async execute(): Promise<number> {
+    let applied = 0;
+    for (;;) {
+      const rows = await readOutbox(this.database, [BALANCE_TOPIC, CAPTURED_TOPIC], BATCH_ROWS);
+      for (const row of rows) await this.apply(row);
+      await dropOutbox(this.database, rows);
+      applied += rows.length;
+      if (rows.length < BATCH_ROWS) return applied;
+    }
+  }
+
+  private async apply(row: WaitingRow): Promise<void> {
+    // A load under way may have read before this was committed: it has to see it afterwards.
+    while (this.quota.isLoading(row.tenantId)) await this.quota.waitForLoad(row.tenantId);
+    if (row.topic === BALANCE_TOPIC) {
+      const { lots_nano, receivable_nano } = row.payload as { lots_nano: string; receivable_nano: string };
+      if (row.tenantSeq !== null)
+        await this.store.applyBalance({ tenantId: row.tenantId, seq: row.tenantSeq, postedNano: BigInt(lots_nano) - BigInt(receivable_nano) });
+      return;
+    }
+    const { captures } = row.payload as unknown as { captures: readonly CapturePayload[] };
+    const changed = await this.store.applyCaptures(
+      {
+        tenantId: row.tenantId,
+        seq: row.tenantSeq,
+        captures: captures.map((capture) => ({
+          holdId: capture.hold_id,
+          callDigest: capture.call_digest,
+          signedNano: BigInt(capture.signed_nano),
+          closes: capture.closes,
+          provisional: capture.provisional,
+        })),
+      },
+      this.clock.now().getTime(),
+    );
+    for (const hold of changed) this.journal.note(hold);
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * A hold is money promised to one call. It leaves `active` exactly once (H3): settled by a booked event or an explicit settle, released,
+ * or unresolved when its time ran out without either. What events take from it adds up; the call is over on a success or a client's
+ * abort, never on a failed attempt. Pure: transitions return a new hold or say why not.
+ */
+import type { Nano } from '#libs/kernel/index.js';
+
+export const HOLD_STATES = ['active', 'settled', 'released', 'unresolved'] as const;
+export type HoldState = (typeof HOLD_STATES)[number];
+
+/** What an unresolved hold costs until a late event says better. */
+export const UNRESOLVED_POLICIES = ['charge_input', 'charge_estimate', 'charge_hold', 'release'] as const;
+export type UnresolvedPolicy = (typeof UNRESOLVED_POLICIES)[number];
+
+/** What the caller told about the call, kept so that an expired hold can be charged and explained. */
+export interface CallFacts {
+  readonly callId: string | null;
+  readonly provider: string | null;
+  readonly model: string | null;
+  readonly requestedModel: string | null;
+  readonly inputTokens: number;
+  readonly maxOutputTokens: number;
+  readonly userId: string | null;
+  readonly feature: string | null;
+  readonly environment: string;
+  readonly assistantId: string | null;
+  readonly threadId: string | null;
+  readonly apiKeyId: string | null;
+  readonly requestId: string | null;
+  readonly priceVersion: string | null;
+}
+
+export interface Hold {
+  readonly holdId: string;
+  readonly tenantId: string;
+  /** `fence` stands for promises a crash may have lost; it belongs to no call and is released by itself. */
+  readonly kind: 'call' | 'fence';
+  readonly state: HoldState;
+  /** How it ended: `event`, `late_event`, `release`, `not_promised`, `expired`, and `charged` once an expired one is charged by its policy. */
+  readonly resolution: string | null;
+  readonly amountNano: Nano;
+  /** Sum of the charges of booked events; may exceed the amount (estimate overrun). */
+  readonly capturedNano: Nano;
+  /** Hex of the 128-bit digest of (tenant, call id). */
+  readonly callDigest: string | null;
+  /** Hex of the digest of the authorize body. */
+  readonly bodyHash: string | null;
+  readonly policy: UnresolvedPolicy;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly resolvedAtMs: number | null;
+  readonly facts: CallFacts | null;
+}
+
+/** What the hold still keeps from being promised again. An unresolved one keeps its money until its policy's charge is booked. */
+export function heldBy(hold: Pick<Hold, 'state' | 'amountNano' | 'capturedNano' | 'policy' | 'resolution'>): Nano {
+  const keeps = hold.state === 'active' || isUncharged(hold);
+  if (!keeps) return 0n;
+  return hold.capturedNano >= hold.amountNano ? 0n : hold.amountNano - hold.capturedNano;
+}
+
+/** Whether its time ran out and what its policy charges is not booked yet. */
+export function isUncharged(hold: Pick<Hold, 'state' | 'policy' | 'resolution'>): boolean {
+  return hold.state === 'unresolved' && hold.policy !== 'release' && hold.resolution === 'expired';
+}
+
+/** The charge of its policy is booked: what it kept is spent, and nobody has said yet how the call ended. */
+export function chargeHold(hold: Hold): Hold {
+  return hold.state === 'unresolved' ? { ...hold, resolution: 'charged' } : hold;
+}
+
+export type Ending = { readonly to: 'settled' | 'released' | 'unresolved'; readonly resolution: string };
+
+/**
+ * Ends a hold. From active to anything; from unresolved only to settled (its late event or its policy's charge) or released.
+ * Null when it ended before: whoever comes second changes nothing.
+ */
+export function endHold(hold: Hold, ending: Ending, nowMs: number): Hold | null {
+  const open = hold.state === 'active' || (hold.state === 'unresolved' && ending.to !== 'unresolved');
+  if (!open) return null;
+  return { ...hold, state: ending.to, resolution: ending.resolution, resolvedAtMs: nowMs };
+}
+
+/**
+ * Books a charge on a hold: `signedNano` is negative when a booking is taken back. `closes` ends the call.
+ * A hold that already ended keeps its state and only remembers the sum.
+ */
+export function captureHold(hold: Hold, signedNano: Nano, closes: boolean, nowMs: number): Hold {
+  const sum = hold.capturedNano + signedNano;
+  const captured: Hold = { ...hold, capturedNano: sum < 0n ? 0n : sum };
+  return closes ? (endHold(captured, { to: 'settled', resolution: 'event' }, nowMs) ?? captured) : captured;
+}
+
+/** Moves the end of an active hold and raises its amount; null when it is no longer active. Never shortens, never lowers. */
+export function extendHold(hold: Hold, change: { readonly amountNano: Nano; readonly expiresAtMs: number }): Hold | null {
+  if (hold.state !== 'active') return null;
+  return {
+    ...hold,
+    amountNano: change.amountNano > hold.amountNano ? change.amountNano : hold.amountNano,
+    expiresAtMs: Math.max(hold.expiresAtMs, change.expiresAtMs),
+  };
+}

@@ -1,0 +1,21 @@
+/** What a call may cost before it is made: decisions, holds, and what keeps both true. */
+export { AuthorizeCall } from './application/authorize-call.js';
+export type { AuthorizeInput } from './application/authorize-input.js';
+export { DecisionLog, type LoggedDecision } from './application/decision-log.js';
+export { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
+export type { SettleFigures } from './application/hold-events.js';
+export { HoldJournal } from './application/hold-journal.js';
+export { HoldReader } from './application/hold-reader.js';
+export { ExtendHold, ReleaseHold, SettleHold } from './application/manage-hold.js';
+export { FundingSource, NoFence, QuotaFence } from './application/ports.js';
+export { QuotaStore } from './application/quota-store.js';
+export { DecisionReader } from './application/read-decisions.js';
+export { ReadHeld, type HeldView } from './application/read-held.js';
+export { RelayBalances } from './application/relay-balances.js';
+export { StopPromising } from './application/stop-promising.js';
+export { SweepHolds } from './application/sweep-holds.js';
+export { REASON_CODES, type Decision, type WalletLimit } from './domain/decision.js';
+export { HOLD_STATES, type Hold, type HoldState } from './domain/hold.js';
+export { takeEpoch } from './postgres/epoch.js';
+export { QuotaParticipant } from './postgres/quota-participant.js';
+export { QuotaModule, QuotaPostingModule } from './quota.module.js';

@@ -1,0 +1,251 @@
+/**
+ * Quota state in the process's own memory. Every method does its work between two awaits, hence is one atomic step; the promises are for
+ * the port's other implementations. Correct only while the process lock is held: `forgetAll` is called the moment it is lost.
+ * The cost of a reserve is a few map look-ups, whatever the number of tenants, open holds or past calls.
+ */
+import type { Nano } from '#libs/kernel/index.js';
+import { captureHold, chargeHold, endHold, extendHold, heldBy, isUncharged, type Ending, type Hold } from '../domain/hold.js';
+import { judgeWallet } from '../domain/wallet.js';
+import {
+  QuotaStore,
+  type BalanceChange,
+  type CaptureBatch,
+  type EndResult,
+  type ExtendCommand,
+  type ExtendResult,
+  type ReserveCommand,
+  type ReserveResult,
+  type TenantSnapshot,
+  type WalletView,
+} from '../application/quota-store.js';
+import { ExpiryBuckets } from './expiry-buckets.js';
+import { ResolvedCalls } from './resolved-calls.js';
+
+interface TenantState {
+  seq: bigint;
+  postedNano: Nano;
+  heldNano: Nano;
+  promisedNano: Nano;
+  ceilingNano: Nano;
+  /** Captures of transactions up to this one are inside the holds: loaded with them, or applied since. */
+  capturedSeq: bigint;
+  /** Open holds: active, and unresolved ones that keep money until their policy's charge is booked. */
+  readonly holds: Map<string, Hold>;
+  /** Open holds by call digest. */
+  readonly byCall: Map<string, string>;
+}
+
+export class MemoryQuotaStore extends QuotaStore {
+  private readonly tenants = new Map<string, TenantState>();
+  private readonly tenantOfHold = new Map<string, string>();
+  private readonly expiries = new ExpiryBuckets();
+  private readonly resolvedCalls = new ResolvedCalls();
+
+  override async reserve(command: ReserveCommand): Promise<ReserveResult> {
+    const state = this.tenants.get(command.tenantId);
+    if (!state) return { kind: 'unknown' };
+    const repeated = this.repeatOf(state, command);
+    if (repeated) return repeated;
+
+    const verdict = judgeWallet(state, command.rule, command.amountNano);
+    if (!verdict.fits && command.enforce) return { kind: 'refused', code: verdict.code, wallet: viewOf(state) };
+    if (!command.strict) {
+      const promisedNano = state.promisedNano + command.amountNano;
+      if (promisedNano > state.ceilingNano) return { kind: 'above_ceiling', promisedNano };
+      state.promisedNano = promisedNano;
+    }
+    const hold = newHold(command);
+    this.put(state, hold);
+    return { kind: 'held', hold, wallet: viewOf(state), refused: verdict.fits ? null : verdict.code, coveredNano: state.ceilingNano - state.promisedNano };
+  }
+
+  override async end(input: { tenantId: string; holdId: string; ending: Ending; nowMs: number }): Promise<EndResult> {
+    const state = this.tenants.get(input.tenantId);
+    if (!state) return { kind: 'unknown' };
+    const hold = state.holds.get(input.holdId);
+    if (!hold) return { kind: 'not_found' };
+    const ended = endHold(hold, input.ending, input.nowMs);
+    if (!ended) return { kind: 'ended_before', hold };
+    this.replace(state, hold, ended);
+    return { kind: 'ended', hold: ended, wallet: viewOf(state) };
+  }
+
+  override async extend(input: ExtendCommand): Promise<ExtendResult> {
+    const state = this.tenants.get(input.tenantId);
+    if (!state) return { kind: 'unknown' };
+    const hold = state.holds.get(input.holdId);
+    if (!hold) return { kind: 'not_found' };
+    const extended = extendHold(hold, input);
+    if (!extended) return { kind: 'ended_before', hold };
+    const riseNano = extended.amountNano - hold.amountNano;
+    const verdict = judgeWallet(state, input.rule, riseNano);
+    if (!verdict.fits && input.enforce) return { kind: 'refused', code: verdict.code, wallet: viewOf(state) };
+    const promisedNano = state.promisedNano + riseNano;
+    if (riseNano > 0n && promisedNano > state.ceilingNano) return { kind: 'above_ceiling', promisedNano };
+    state.promisedNano = promisedNano;
+    this.replace(state, hold, extended);
+    return { kind: 'ended', hold: extended, wallet: viewOf(state) };
+  }
+
+  override async applyBalance(change: BalanceChange): Promise<'applied' | 'old' | 'gap' | 'unknown'> {
+    const state = this.tenants.get(change.tenantId);
+    if (!state) return 'unknown';
+    if (change.seq <= state.seq) return 'old';
+    if (change.seq > state.seq + 1n) {
+      this.drop(change.tenantId);
+      return 'gap';
+    }
+    state.seq = change.seq;
+    state.postedNano = change.postedNano;
+    return 'applied';
+  }
+
+  override async applyCaptures(batch: CaptureBatch, nowMs: number): Promise<Hold[]> {
+    const state = this.tenants.get(batch.tenantId);
+    if (!state || (batch.seq !== null && batch.seq <= state.capturedSeq)) return [];
+    if (batch.seq !== null) state.capturedSeq = batch.seq;
+    const changed = new Map<string, Hold>();
+    for (const capture of batch.captures) {
+      const holdId = capture.holdId ?? (capture.callDigest === null ? undefined : state.byCall.get(capture.callDigest));
+      const hold = holdId === undefined ? undefined : state.holds.get(holdId);
+      if (!hold) continue;
+      const captured = captureHold(hold, capture.signedNano, capture.closes, nowMs);
+      const after = capture.provisional && capture.signedNano >= 0n ? chargeHold(captured) : captured;
+      this.replace(state, hold, after);
+      changed.set(hold.holdId, after);
+    }
+    return [...changed.values()];
+  }
+
+  override async expire(nowMs: number, limit: number): Promise<Hold[]> {
+    return this.expiries.takeDue(nowMs, limit).flatMap(({ tenantId, holdId }) => {
+      const state = this.tenants.get(tenantId);
+      const hold = state?.holds.get(holdId);
+      if (!state || !hold || hold.state !== 'active') return [];
+      if (hold.expiresAtMs > nowMs) {
+        this.expiries.add(hold, hold.expiresAtMs);
+        return [];
+      }
+      const to = hold.kind === 'fence' ? 'released' : 'unresolved';
+      const ended = endHold(hold, { to, resolution: 'expired' }, nowMs);
+      if (!ended) return [];
+      this.replace(state, hold, ended);
+      return [ended];
+    });
+  }
+
+  override async load(snapshots: readonly TenantSnapshot[]): Promise<void> {
+    for (const snapshot of snapshots) {
+      if (this.tenants.has(snapshot.tenantId)) continue;
+      const state: TenantState = {
+        seq: snapshot.seq,
+        capturedSeq: snapshot.seq,
+        postedNano: snapshot.postedNano,
+        heldNano: 0n,
+        promisedNano: snapshot.promisedNano,
+        ceilingNano: snapshot.ceilingNano,
+        holds: new Map(),
+        byCall: new Map(),
+      };
+      this.tenants.set(snapshot.tenantId, state);
+      for (const hold of snapshot.holds) this.put(state, hold);
+      for (const call of snapshot.recentCalls) this.resolvedCalls.add(call.callDigest, call.resolvedAtMs);
+    }
+  }
+
+  override async raiseCeiling(tenantId: string, ceilingNano: Nano): Promise<void> {
+    const state = this.tenants.get(tenantId);
+    if (state && ceilingNano > state.ceilingNano) state.ceilingNano = ceilingNano;
+  }
+
+  override async locate(holdId: string): Promise<Hold | null> {
+    const tenantId = this.tenantOfHold.get(holdId);
+    return tenantId === undefined ? null : (this.tenants.get(tenantId)?.holds.get(holdId) ?? null);
+  }
+
+  override async wallet(tenantId: string): Promise<(WalletView & { promisedNano: Nano; ceilingNano: Nano }) | 'unknown'> {
+    const state = this.tenants.get(tenantId);
+    if (!state) return 'unknown';
+    return { ...viewOf(state), promisedNano: state.promisedNano, ceilingNano: state.ceilingNano };
+  }
+
+  override async forgetAll(): Promise<void> {
+    this.tenants.clear();
+    this.tenantOfHold.clear();
+    this.expiries.clear();
+  }
+
+  override async forget(tenantId: string): Promise<void> {
+    this.drop(tenantId);
+  }
+
+  private repeatOf(state: TenantState, command: ReserveCommand): ReserveResult | null {
+    if (command.callDigest === null) return null;
+    const holdId = state.byCall.get(command.callDigest);
+    const hold = holdId === undefined ? undefined : state.holds.get(holdId);
+    if (hold) {
+      if (hold.bodyHash !== command.bodyHash) return { kind: 'other_body' };
+      return hold.state === 'active' ? { kind: 'replayed', hold, wallet: viewOf(state) } : { kind: 'already_resolved' };
+    }
+    return this.resolvedCalls.has(command.callDigest, command.nowMs) ? { kind: 'already_resolved' } : null;
+  }
+
+  private put(state: TenantState, hold: Hold): void {
+    state.holds.set(hold.holdId, hold);
+    this.tenantOfHold.set(hold.holdId, hold.tenantId);
+    if (hold.callDigest !== null) state.byCall.set(hold.callDigest, hold.holdId);
+    state.heldNano += heldBy(hold);
+    if (hold.state === 'active') this.expiries.add(hold, hold.expiresAtMs);
+  }
+
+  private replace(state: TenantState, before: Hold, after: Hold): void {
+    state.heldNano += heldBy(after) - heldBy(before);
+    if (before.state === 'active' && (after.state !== 'active' || after.expiresAtMs !== before.expiresAtMs)) {
+      this.expiries.remove(before.holdId, before.expiresAtMs);
+      if (after.state === 'active') this.expiries.add(after, after.expiresAtMs);
+    }
+    if (after.state === 'active' || isUncharged(after)) state.holds.set(after.holdId, after);
+    else this.close(state, after);
+  }
+
+  private close(state: TenantState, hold: Hold): void {
+    state.holds.delete(hold.holdId);
+    this.tenantOfHold.delete(hold.holdId);
+    if (hold.callDigest === null) return;
+    state.byCall.delete(hold.callDigest);
+    if (hold.resolvedAtMs !== null) this.resolvedCalls.add(hold.callDigest, hold.resolvedAtMs);
+  }
+
+  private drop(tenantId: string): void {
+    const state = this.tenants.get(tenantId);
+    if (!state) return;
+    for (const hold of state.holds.values()) {
+      this.tenantOfHold.delete(hold.holdId);
+      if (hold.state === 'active') this.expiries.remove(hold.holdId, hold.expiresAtMs);
+    }
+    this.tenants.delete(tenantId);
+  }
+}
+
+function viewOf(state: TenantState): WalletView {
+  return { seq: state.seq, postedNano: state.postedNano, heldNano: state.heldNano };
+}
+
+function newHold(command: ReserveCommand): Hold {
+  return {
+    holdId: command.holdId,
+    tenantId: command.tenantId,
+    kind: 'call',
+    state: 'active',
+    resolution: null,
+    amountNano: command.amountNano,
+    capturedNano: 0n,
+    callDigest: command.callDigest,
+    bodyHash: command.bodyHash,
+    policy: command.policy,
+    createdAtMs: command.nowMs,
+    expiresAtMs: command.nowMs + command.ttlMs,
+    resolvedAtMs: null,
+    facts: command.facts,
+  };
+}

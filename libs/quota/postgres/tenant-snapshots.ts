@@ -1,0 +1,192 @@
+/**
+ * What PostgreSQL knows of tenants, in one REPEATABLE READ snapshot: balance and sequence, open holds with everything booked on them,
+ * calls that ended lately, and what was promised ahead. A promise of an older epoch that left no hold becomes a fence hold: it counts as
+ * held for one TTL and is then released by itself. Run again in the same epoch it changes nothing.
+ */
+import { DAY_MS, MINUTE_MS, newUuid } from '#libs/kernel/index.js';
+import { textArray } from '#libs/platform/postgres/array-literal.js';
+import type { Database, Sql } from '#libs/platform/postgres/database.js';
+import type { FundingSource } from '../application/ports.js';
+import type { TenantSnapshot } from '../application/quota-store.js';
+import { captureHold, isUncharged, type Hold } from '../domain/hold.js';
+import { assertEpoch } from './epoch.js';
+import { BELONGS_TO_HOLD, fromHoldRow, writeHolds, type HoldRow } from './hold-rows.js';
+
+interface Reserve {
+  readonly tenant_id: string;
+  readonly ceiling_nano: bigint;
+  readonly recorded_nano: bigint;
+  readonly epoch: bigint;
+}
+
+const RECENT_MS = 15 * MINUTE_MS;
+/** Later than this no event is admitted that could still settle an unresolved hold. */
+const LATE_EVENT_MS = 35 * DAY_MS;
+const CAPTURES_KEPT_MS = 2 * DAY_MS;
+const FORGET_ROUND = 10_000;
+
+export interface SnapshotInput {
+  readonly tenantIds: readonly string[];
+  readonly epoch: bigint;
+  readonly now: Date;
+  /** How long a lost promise is covered. */
+  readonly fenceTtlMs: number;
+}
+
+/** @throws DomainError storage.unavailable, quota.stale_epoch */
+export async function readTenantSnapshots(database: Database, funding: FundingSource, input: SnapshotInput): Promise<TenantSnapshot[]> {
+  const ids = [...new Set(input.tenantIds)].sort();
+  return await database.transaction(async (tx) => {
+    await tx.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+    await assertEpoch(tx, input.epoch);
+    const reserves = await takeReserves(tx, ids, input.epoch);
+    const wallets = await funding.wallets(tx, ids);
+    const holds = await readOpenHolds(tx, ids, input.now);
+    const recent = await readRecentCalls(tx, ids, input.now);
+    const fences = reserves.flatMap((reserve) => fenceFor(reserve, input));
+    await writeHolds(tx, [], fences);
+    const ceilings = new Map(reserves.map((reserve) => [reserve.tenant_id, reserve.ceiling_nano]));
+    const fenceOf = new Map(fences.map((fence) => [fence.tenantId, fence]));
+    return ids.map((tenantId): TenantSnapshot => {
+      const wallet = wallets.get(tenantId);
+      const ceilingNano = ceilings.get(tenantId) ?? 0n;
+      const fence = fenceOf.get(tenantId);
+      return {
+        tenantId,
+        seq: wallet?.seq ?? 0n,
+        postedNano: wallet?.postedNano ?? 0n,
+        holds: [...(holds.get(tenantId) ?? []), ...(fence ? [fence] : [])],
+        recentCalls: recent.get(tenantId) ?? [],
+        // What was promised before is either a hold, a fence or over: promising goes on from the ceiling.
+        promisedNano: ceilingNano,
+        ceilingNano,
+      };
+    });
+  });
+}
+
+/** Makes the rows of new tenants, hands the others over to this epoch, and answers them as they were before. */
+async function takeReserves(tx: Sql, tenantIds: readonly string[], epoch: bigint): Promise<Reserve[]> {
+  await tx.execute(
+    'INSERT INTO quota.reserve (tenant_id, ceiling_nano, epoch) SELECT named, 0, $2 FROM unnest($1::text[]) AS named ORDER BY named ON CONFLICT DO NOTHING',
+    [textArray(tenantIds), epoch],
+  );
+  return await tx.query<Reserve>(
+    `WITH before AS (SELECT * FROM quota.reserve WHERE tenant_id = ANY($1::text[]) ORDER BY tenant_id FOR UPDATE), taken AS (
+       UPDATE quota.reserve r SET epoch = $2, recorded_nano = r.ceiling_nano FROM before WHERE r.tenant_id = before.tenant_id AND before.epoch <> $2)
+     SELECT * FROM before`,
+    [textArray(tenantIds), epoch],
+  );
+}
+
+function fenceFor(reserve: Reserve, input: SnapshotInput): Hold[] {
+  const lostNano = reserve.ceiling_nano - reserve.recorded_nano;
+  if (reserve.epoch === input.epoch || lostNano <= 0n) return [];
+  return [
+    {
+      holdId: newUuid(input.now),
+      tenantId: reserve.tenant_id,
+      kind: 'fence',
+      state: 'active',
+      resolution: null,
+      amountNano: lostNano,
+      capturedNano: 0n,
+      callDigest: null,
+      bodyHash: null,
+      policy: 'release',
+      createdAtMs: input.now.getTime(),
+      expiresAtMs: input.now.getTime() + input.fenceTtlMs,
+      resolvedAtMs: null,
+      facts: null,
+    },
+  ];
+}
+
+async function readOpenHolds(tx: Sql, tenantIds: readonly string[], now: Date): Promise<Map<string, Hold[]>> {
+  const rows = await tx.query<HoldRow & { booked_nano: bigint; closed: boolean }>(
+    `SELECT h.*, coalesce(c.booked, 0)::bigint AS booked_nano, coalesce(c.closed, false) AS closed
+     FROM quota.hold h LEFT JOIN LATERAL (
+       SELECT sum(c.sign * c.charge_nano) AS booked, bool_or(c.closes) AS closed FROM quota.capture c WHERE ${BELONGS_TO_HOLD}) c ON true
+     WHERE h.tenant_id = ANY($1::text[]) AND (h.state = 'active' OR (h.state = 'unresolved' AND h.policy <> 'release' AND h.resolution = 'expired'))`,
+    [textArray(tenantIds)],
+  );
+  const byTenant = new Map<string, Hold[]>();
+  const closed: Hold[] = [];
+  for (const row of rows) {
+    const hold = captureHold({ ...fromHoldRow(row), capturedNano: 0n }, row.booked_nano, row.closed, now.getTime());
+    if (row.closed) closed.push(hold);
+    // Closed while nobody watched: what it kept is spent already.
+    if (row.closed || (hold.state !== 'active' && !isUncharged(hold))) continue;
+    byTenant.set(row.tenant_id, [...(byTenant.get(row.tenant_id) ?? []), hold]);
+  }
+  await writeHolds(tx, closed, []);
+  return byTenant;
+}
+
+async function readRecentCalls(tx: Sql, tenantIds: readonly string[], now: Date): Promise<Map<string, { callDigest: string; resolvedAtMs: number }[]>> {
+  const rows = await tx.query<{ tenant_id: string; call_digest: Buffer; resolved_at: Date }>(
+    `SELECT tenant_id, call_digest, resolved_at FROM quota.hold
+     WHERE tenant_id = ANY($1::text[]) AND call_digest IS NOT NULL AND state <> 'active' AND resolved_at > $2`,
+    [textArray(tenantIds), new Date(now.getTime() - RECENT_MS)],
+  );
+  const byTenant = new Map<string, { callDigest: string; resolvedAtMs: number }[]>();
+  for (const row of rows) {
+    const call = { callDigest: row.call_digest.toString('hex'), resolvedAtMs: row.resolved_at.getTime() };
+    byTenant.set(row.tenant_id, [...(byTenant.get(row.tenant_id) ?? []), call]);
+  }
+  return byTenant;
+}
+
+/** Commits a higher ceiling, and how much of what was promised has reached quota.hold. */
+export async function commitCeiling(sql: Sql, input: { tenantId: string; epoch: bigint; ceilingNano: bigint; recordedNano: bigint }): Promise<boolean> {
+  const changed = await sql.execute(
+    {
+      name: 'quota.raise-ceiling',
+      text: `UPDATE quota.reserve SET ceiling_nano = greatest(ceiling_nano, $3), recorded_nano = greatest(recorded_nano, least($4, greatest(ceiling_nano, $3)))
+             WHERE tenant_id = $1 AND epoch = $2`,
+    },
+    [input.tenantId, input.epoch, input.ceilingNano, input.recordedNano],
+  );
+  return changed === 1;
+}
+
+/** After a clean stop nothing promised is without a trace: the next start has no lost promise to cover. */
+export async function sealCeilings(sql: Sql, epoch: bigint): Promise<void> {
+  await sql.execute('UPDATE quota.reserve SET recorded_nano = ceiling_nano WHERE epoch = $1 AND recorded_nano <> ceiling_nano', [epoch]);
+}
+
+/**
+ * A late event that was booked in the very moment in which its hold ran out found no unresolved row to settle: done here, a moment later.
+ * Looks at holds that ran out after `since`.
+ */
+export async function settleMissed(sql: Sql, since: Date): Promise<number> {
+  return await sql.execute(
+    `UPDATE quota.hold h SET state = 'settled', resolution = 'late_event'
+     WHERE h.state = 'unresolved' AND h.resolved_at > $1 AND EXISTS (SELECT FROM quota.capture c WHERE c.closes AND ${BELONGS_TO_HOLD})`,
+    [since],
+  );
+}
+
+/** Captures only serve holds that are still open, and ended holds only those who ask for them: both are forgotten in rounds. */
+export async function forgetHolds(sql: Sql, now: Date): Promise<void> {
+  const rounds = [
+    `DELETE FROM quota.capture WHERE (tenant_id, event_id, sign) IN (
+       SELECT c.tenant_id, c.event_id, c.sign FROM quota.capture c WHERE c.posted_at < $1 AND NOT EXISTS (
+         SELECT FROM quota.hold h WHERE h.tenant_id = c.tenant_id AND h.state IN ('active', 'unresolved') AND h.created_at > $2 AND ${BELONGS_TO_HOLD}) LIMIT $3)`,
+    `DELETE FROM quota.hold WHERE hold_id IN (
+       SELECT hold_id FROM quota.hold WHERE state IN ('settled', 'released') AND resolved_at < least($1::timestamptz, $2::timestamptz) LIMIT $3)`,
+  ];
+  const bounds = [new Date(now.getTime() - CAPTURES_KEPT_MS), new Date(now.getTime() - LATE_EVENT_MS), FORGET_ROUND];
+  for (const round of rounds) while ((await sql.execute(round, bounds)) === FORGET_ROUND);
+}
+
+/** Tenants that have holds past their end, or unresolved ones nobody charged yet. */
+export async function tenantsToSweep(sql: Sql, now: Date, limit: number): Promise<string[]> {
+  const rows = await sql.query<{ tenant_id: string }>(
+    `(SELECT tenant_id FROM quota.hold WHERE state = 'active' AND expires_at < $1 ORDER BY expires_at LIMIT $2)
+     UNION
+     (SELECT tenant_id FROM quota.hold WHERE state = 'unresolved' AND policy <> 'release' AND resolution = 'expired' LIMIT $2)`,
+    [now, limit],
+  );
+  return rows.map((row) => row.tenant_id);
+}
