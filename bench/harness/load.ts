@@ -9,10 +9,20 @@ export interface LoadOrder {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly template: BodyTemplate;
+  /** Bodies of the same length that take turns; by default the template's alone. */
+  readonly variants?: readonly (readonly string[])[];
+  /** Requests a second, sent at their time whether or not others were answered; without it each connection sends when it was answered. */
+  readonly ratePerS?: number;
+  /** Releases the holds of the answers when the time is over; not measured. `first` keeps so many of them open. */
+  readonly release?: { readonly keep: number };
+  /** Sends each variant once instead of going by time. */
+  readonly once?: boolean;
   readonly connections: number;
   readonly durationMs: number;
   /** Text every good answer contains. */
   readonly expect: string;
+  /** Text of good answers that are counted apart. */
+  readonly other?: string;
   /** At most 8 characters; makes the ids of this run distinct from those of every other. */
   readonly run: string;
 }
@@ -26,6 +36,8 @@ export interface LoadResult {
   readonly elapsedMs: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** Answers that contain the second text instead of the expected one. */
+  readonly others: number;
   /** One answer, for its size. */
   readonly sampleAnswer: string;
 }

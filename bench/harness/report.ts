@@ -50,6 +50,24 @@ function twoDecimals(value: number): string {
   return String(Math.round(value * 100) / 100);
 }
 
+/** A bench without a yardstick: figures and whether they meet the bar. */
+export function publishFigures(report: {
+  readonly name: string;
+  readonly figures: Readonly<Record<string, number>>;
+  readonly met: boolean;
+  readonly bar: string;
+}): void {
+  console.table([report.figures]);
+  console.log(`${report.name}: ${report.met ? 'first bar met' : 'FIRST BAR MISSED'} (${report.bar})`);
+  write(report.name, { ...report, verdict: report.met ? 'first bar met' : 'FIRST BAR MISSED' });
+}
+
+function write(name: string, result: object): void {
+  mkdirSync('bench/results', { recursive: true });
+  const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version };
+  writeFileSync(`bench/results/${name}.json`, `${JSON.stringify({ ...result, commit: commit(), at: new Date().toISOString(), machine }, null, 2)}\n`);
+}
+
 /** Prints the table and writes bench/results/<name>.json. */
 export function publish(report: BenchReport): void {
   const ratios = report.rounds.map((round) => round.subject / round.yardstick);
@@ -69,10 +87,7 @@ export function publish(report: BenchReport): void {
     `${report.name}: median ratio ${twoDecimals(summary.median)} (${twoDecimals(summary.min)} to ${twoDecimals(summary.max)}), first bar ${report.firstBar}, moonshot ${report.moonshot}: ${verdict}`,
   );
   console.log(`  ${JSON.stringify(report.setting)}`);
-  mkdirSync('bench/results', { recursive: true });
-  const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version };
-  const result = { ...report, ratio: summary, verdict, commit: commit(), at: new Date().toISOString(), machine };
-  writeFileSync(`bench/results/${report.name}.json`, `${JSON.stringify(result, null, 2)}\n`);
+  write(report.name, { ...report, ratio: summary, verdict });
 }
 
 function commit(): string {

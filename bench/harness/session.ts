@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BodyTemplate } from '../payloads/template.js';
 import { BenchDatabase } from './bench-database.js';
-import { LoadGenerator, type LoadResult } from './load.js';
+import { LoadGenerator, type LoadOrder, type LoadResult } from './load.js';
 import { probe, type Probes } from './probes.js';
 import { printProfile } from './profile.js';
 import { Subject } from './subject.js';
@@ -14,6 +14,8 @@ export interface BenchOptions {
   readonly seconds: number;
   readonly tenants: number;
   readonly profile: boolean;
+  /** Of the key that the load is sent with; by default ingest. */
+  readonly scope?: 'ingest' | 'authorize';
 }
 
 /** Beyond this nobody posts any more: something is stuck. */
@@ -23,10 +25,17 @@ const DRAIN_POLL_MS = 50;
 export class BenchSession {
   private constructor(
     readonly database: BenchDatabase,
-    readonly subject: Subject,
+    public subject: Subject,
     readonly load: LoadGenerator,
     private readonly key: string,
+    private readonly startSubject: () => Promise<Subject>,
   ) {}
+
+  /** Another process on the same data. */
+  async restartSubject(): Promise<void> {
+    await this.subject.stop();
+    this.subject = await this.startSubject();
+  }
 
   static async run<T>(name: string, options: BenchOptions, work: (session: BenchSession) => Promise<T>): Promise<T> {
     const database = await BenchDatabase.start();
@@ -36,14 +45,19 @@ export class BenchSession {
       rmSync(profileDirectory, { recursive: true, force: true });
       mkdirSync(profileDirectory, { recursive: true });
     }
-    let subject: Subject | null = null;
+    let first: Subject | null = null;
+    let session: BenchSession | null = null;
+    const startSubject = async (): Promise<Subject> =>
+      await Subject.start({ databaseUrl: database.subjectUrl, dataDirectory: join(database.directory, 'subject'), profileDirectory });
     try {
-      subject = await Subject.start({ databaseUrl: database.subjectUrl, dataDirectory: join(database.directory, 'subject'), profileDirectory });
+      const subject = await startSubject();
+      first = subject;
       await subject.makeTenants(options.tenants);
-      return await work(new BenchSession(database, subject, load, await subject.ingestKey()));
+      session = new BenchSession(database, subject, load, await subject.serviceKey(options.scope ?? 'ingest'), startSubject);
+      return await work(session);
     } finally {
       load.stop();
-      await subject?.stop();
+      await (session?.subject ?? first)?.stop();
       await database.stop();
       if (profileDirectory !== null) printProfile(profileDirectory);
     }
@@ -53,24 +67,24 @@ export class BenchSession {
     return await probe(this.database.subjectUrl, this.database.directory);
   }
 
-  async send(order: {
-    path: string;
-    template: BodyTemplate;
-    connections: number;
-    seconds: number;
-    expect: string;
-    run: string;
-    port?: number;
-  }): Promise<LoadResult> {
+  async send(
+    order: {
+      path: string;
+      template: BodyTemplate;
+      connections: number;
+      seconds: number;
+      expect: string;
+      run: string;
+      port?: number;
+      headers?: Readonly<Record<string, string>>;
+    } & Pick<LoadOrder, 'variants' | 'ratePerS' | 'release' | 'once' | 'other'>,
+  ): Promise<LoadResult> {
+    const { port, headers, seconds, ...rest } = order;
     return await this.load.run({
-      port: order.port ?? this.subject.port,
-      path: order.path,
-      headers: { authorization: `Bearer ${this.key}` },
-      template: order.template,
-      connections: order.connections,
-      durationMs: order.seconds * 1_000,
-      expect: order.expect,
-      run: order.run,
+      ...rest,
+      port: port ?? this.subject.port,
+      headers: { authorization: `Bearer ${this.key}`, ...headers },
+      durationMs: seconds * 1_000,
     });
   }
 

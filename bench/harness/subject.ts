@@ -1,6 +1,7 @@
 /** The real compiled server as `npm start` runs it, in a process of its own, on a PostgreSQL that the yardsticks share. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -38,6 +39,12 @@ export class Subject {
     return subject;
   }
 
+  /** Resident memory in MB. */
+  residentMb(): number {
+    const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.child.pid}/status`, 'utf8'))?.[1];
+    return Number(kilobytes) / 1_024;
+  }
+
   /** Calls the API as admin. @throws Error for any status but 2xx */
   async call<T>(method: string, path: string, body?: unknown): Promise<T> {
     const response = await fetch(`http://127.0.0.1:${this.port}${path}`, {
@@ -50,9 +57,9 @@ export class Subject {
     return JSON.parse(text) as T;
   }
 
-  /** A service key that may only ingest, as a gateway holds it. */
-  async ingestKey(): Promise<string> {
-    return (await this.call<{ key: string }>('POST', '/v1/service-keys', { name: 'bench', scopes: ['ingest'] })).key;
+  /** A service key with one scope, as a gateway holds it. */
+  async serviceKey(scope: string): Promise<string> {
+    return (await this.call<{ key: string }>('POST', '/v1/service-keys', { name: 'bench', scopes: [scope] })).key;
   }
 
   /** Prepaid tenants with credit that no bench uses up. */

@@ -43,6 +43,29 @@ export function eventsTemplate(events: number, tenants: number, occurredAt: Date
   return toTemplate(JSON.stringify(items).replaceAll('\\u0000', SLOT), events);
 }
 
+/** One authorize for each of `tenants` tenants, all of one length. */
+export function authorizeTemplates(tenants: number, prefix = 'bench-', digits = 4): { template: BodyTemplate; variants: readonly (readonly string[])[] } {
+  const all = Array.from({ length: tenants }, (_, index) =>
+    toTemplate(
+      JSON.stringify({
+        call_id: SLOT,
+        tenant_id: `${prefix}${String(index).padStart(digits, '0')}`,
+        user_id: 'u_1',
+        feature: 'document_summarize',
+        environment: 'prod',
+        provider: 'openai',
+        model: 'gpt-4o',
+        input_tokens: 1_200,
+        max_output_tokens: 800,
+      }).replaceAll('\\u0000', SLOT),
+      1,
+    ),
+  );
+  const [template] = all;
+  if (!template) throw new Error('a bench has at least one tenant');
+  return { template, variants: all.map(({ segments }) => segments) };
+}
+
 export function benchTenant(index: number): string {
   return `bench-${String(index).padStart(4, '0')}`;
 }

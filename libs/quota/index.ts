@@ -8,6 +8,7 @@ export { HoldJournal } from './application/hold-journal.js';
 export { HoldReader } from './application/hold-reader.js';
 export { ExtendHold, ReleaseHold, SettleHold } from './application/manage-hold.js';
 export { FundingSource, NoFence, QuotaFence } from './application/ports.js';
+export { QuotaService } from './application/quota-service.js';
 export { QuotaStore } from './application/quota-store.js';
 export { DecisionReader } from './application/read-decisions.js';
 export { ReadHeld, type HeldView } from './application/read-held.js';

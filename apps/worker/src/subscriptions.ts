@@ -5,7 +5,7 @@ import { trimOutbox } from '#libs/platform/outbox/outbox.js';
 import { Database } from '#libs/platform/postgres/database.js';
 import type { ScheduledTask } from '#libs/platform/queue/schedules.js';
 import { PriceBook } from '#libs/pricing/index.js';
-import { DecisionLog, ForgetOldQuotaRows, HoldJournal, RelayBalances, SweepHolds } from '#libs/quota/index.js';
+import { DecisionLog, ForgetOldQuotaRows, HoldJournal, QuotaService, RelayBalances, SweepHolds } from '#libs/quota/index.js';
 
 /** Finds a use case of the running application by its class. */
 export type Resolve = <T>(useCase: abstract new (...args: never[]) => T) => T;
@@ -44,7 +44,7 @@ export function subscriptions(resolve: Resolve): Subscriptions {
     // A booking is visible to authorize within 50 ms, a hold ends at most half a second late.
     quotaSchedules: [
       { name: 'relay-balances', everyMs: 50, run: async () => await resolve(RelayBalances).execute() },
-      { name: 'write-holds', everyMs: 100, run: async () => await resolve(HoldJournal).flush() },
+      { name: 'write-holds', everyMs: 100, run: async () => (resolve(QuotaService).mayPromise ? await resolve(HoldJournal).flush() : undefined) },
       { name: 'sweep-holds', everyMs: 250, run: async () => await resolve(SweepHolds).execute() },
       { name: 'find-forgotten-holds', everyMs: SECOND_MS, run: async () => await resolve(SweepHolds).findForgotten() },
     ],

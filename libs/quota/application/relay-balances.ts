@@ -32,9 +32,10 @@ export class RelayBalances {
     private readonly clock: Clock,
   ) {}
 
-  /** Applies what waits; returns how many rows. @throws DomainError storage.unavailable */
+  /** Applies what waits, while this process may promise; returns how many rows. @throws DomainError storage.unavailable */
   async execute(): Promise<number> {
     let applied = 0;
+    if (!this.quota.mayPromise) return applied;
     for (;;) {
       const rows = await readOutbox(this.database, [BALANCE_TOPIC, CAPTURED_TOPIC], BATCH_ROWS);
       for (const row of rows) await this.apply(row);
