@@ -38,6 +38,20 @@ describe('POST /v1/authorize', () => {
     );
   });
 
+  it('a credit, its void and an adjustment count for the very next decision', async () => {
+    const tenantId = await quota.makeTenant();
+    const book = async (path: string, body: object) => (await api.call('POST', path, { body })).body as { lot_id: string };
+    const verdict = async () => (await quota.askFor(tenantId, '1.50')).body.decision;
+    expect(await verdict()).toBe('block');
+    const { lot_id: lotId } = await book(`/v1/tenants/${tenantId}/credits`, { amount_usd: '1', kind: 'paid' });
+    expect(await verdict()).toBe('allow');
+    await book(`/v1/tenants/${tenantId}/adjustments`, { amount_usd: '3', reason: 'goodwill' });
+    expect(await verdict()).toBe('allow');
+    await book(`/v1/tenants/${tenantId}/adjustments`, { amount_usd: '-1', reason: 'too much goodwill' });
+    await book(`/v1/credits/${lotId}/void`, {});
+    expect(await verdict()).toBe('block');
+  });
+
   describe('H5 idempotency by call_id', () => {
     it('answers the same hold again while it lives, takes money once, and says 409 to another body', async () => {
       const tenantId = await quota.makeTenant();

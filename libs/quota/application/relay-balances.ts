@@ -1,7 +1,7 @@
 /**
  * Brings what was booked to the quota store, in order: a balance is applied only if it is the tenant's next one, an older one is ignored,
  * and a gap makes the tenant unknown so that it is read anew. The balance comes before what it took from holds: in between, money counts
- * as spent and held at once, never as neither.
+ * as spent and held at once, never as neither. One round at a time: what moved no money has no number by which a second one could tell.
  */
 import type { Clock } from '#libs/kernel/index.js';
 import { dropOutbox, readOutbox, type WaitingRow } from '#libs/platform/outbox/read-outbox.js';
@@ -24,6 +24,10 @@ export interface CapturePayload {
 }
 
 export class RelayBalances {
+  private running: Promise<number> = Promise.resolve(0);
+  /** The round that begins after the running one; whoever asks meanwhile shares it. */
+  private next: Promise<number> | null = null;
+
   constructor(
     private readonly database: Database,
     private readonly quota: QuotaService,
@@ -32,8 +36,22 @@ export class RelayBalances {
     private readonly clock: Clock,
   ) {}
 
-  /** Applies what waits, while this process may promise; returns how many rows. @throws DomainError storage.unavailable */
+  /**
+   * Applies everything committed before the call, while this process may promise; returns how many rows.
+   * @throws DomainError storage.unavailable
+   */
   async execute(): Promise<number> {
+    this.next ??= this.running
+      .catch(() => 0)
+      .then(async () => {
+        this.next = null;
+        this.running = this.applyAll();
+        return await this.running;
+      });
+    return await this.next;
+  }
+
+  private async applyAll(): Promise<number> {
     let applied = 0;
     if (!this.quota.mayPromise) return applied;
     for (;;) {

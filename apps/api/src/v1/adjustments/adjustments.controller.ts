@@ -1,4 +1,4 @@
-import { Body, Controller, Param, Post } from '@nestjs/common';
+import { Body, Controller, Param, Post, UseInterceptors } from '@nestjs/common';
 import { ApiCreatedResponse, ApiHeader, ApiTags } from '@nestjs/swagger';
 import type { z } from 'zod';
 import { AdjustBalance } from '#libs/ledger/index.js';
@@ -7,12 +7,14 @@ import { CurrentCaller, RequestId, RequireScope } from '../../http/access.js';
 import { answerOf, idempotencyOf } from '../../http/first-answer.js';
 import { IdempotencyKey } from '../../http/idempotency-key.js';
 import { externalId } from '../../http/schemas.js';
+import { TellQuota } from '../../http/tell-quota.js';
 import { tenantNotFound } from '../../http/tenant-access.js';
 import { adjustBalanceBody, adjustmentWire } from './adjustments.schemas.js';
 import { toAdjustmentWire } from './adjustments.wire.js';
 
 @ApiTags('money')
 @Controller('v1/tenants/:tenant_id/adjustments')
+@UseInterceptors(TellQuota)
 export class AdjustmentsController {
   constructor(
     private readonly tenants: TenantDirectory,

@@ -1,4 +1,4 @@
-import { Body, Controller, HttpCode, Param, Post } from '@nestjs/common';
+import { Body, Controller, HttpCode, Param, Post, UseInterceptors } from '@nestjs/common';
 import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { z } from 'zod';
 import { DomainError, fromWireId, type Json } from '#libs/kernel/index.js';
@@ -8,12 +8,14 @@ import { CurrentCaller, RequestId, RequireScope } from '../../http/access.js';
 import { answerOf, idempotencyOf } from '../../http/first-answer.js';
 import { IdempotencyKey } from '../../http/idempotency-key.js';
 import { externalId } from '../../http/schemas.js';
+import { TellQuota } from '../../http/tell-quota.js';
 import { maySeeTenant, tenantNotFound } from '../../http/tenant-access.js';
 import { grantCreditBody, grantedCreditWire, voidCreditBody, voidedCreditWire } from './credits.schemas.js';
 import { toGrantedWire, toVoidedWire } from './credits.wire.js';
 
 @ApiTags('money')
 @Controller('v1')
+@UseInterceptors(TellQuota)
 export class CreditsController {
   constructor(
     private readonly tenants: TenantDirectory,
