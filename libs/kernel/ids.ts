@@ -2,7 +2,7 @@
  * Ids made here are UUIDv7 (sortable by the millisecond they were made) with a readable prefix on the wire only.
  * Ids given by a caller are opaque text: 1 to 128 bytes of NFC UTF-8, printable, no space at either end.
  */
-import { hash, randomInt } from 'node:crypto';
+import { hash, randomFillSync, randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 
 export type IdPrefix = 'evt' | 'txn' | 'lot' | 'key' | 'dl' | 'hold' | 'dec' | 'aud';
@@ -14,7 +14,20 @@ let last = { msecs: -1, seq: 0 };
 export function newUuid(at: Date): string {
   const msecs = at.getTime();
   last = { msecs, seq: msecs === last.msecs ? last.seq + 1 : randomInt(SEQ_START_LIMIT) };
-  return v7({ msecs, seq: last.seq });
+  return v7({ msecs, seq: last.seq, random: randomBytes16() });
+}
+
+// One call to the system's generator for 256 ids: asking for each cost more than all the rest of an id.
+const pool = new Uint8Array(16 * 256);
+let drawn = pool.length;
+
+function randomBytes16(): Uint8Array {
+  if (drawn === pool.length) {
+    randomFillSync(pool);
+    drawn = 0;
+  }
+  drawn += 16;
+  return pool.subarray(drawn - 16, drawn);
 }
 
 // Leaves room for two billion ids in one millisecond before the 32-bit counter would wrap.

@@ -18,8 +18,10 @@ import { PutTenant } from './application/put-tenant.js';
 import { KEY_USE_INTERVAL_MS, RecordKeyUse } from './application/record-key-use.js';
 import { RevokeServiceKey } from './application/revoke-service-key.js';
 import { RotateServiceKey } from './application/rotate-service-key.js';
+import { SettingsRevision } from './application/settings-revision.js';
 import { TenantDirectory } from './application/tenant-directory.js';
 import { PostgresPlanRepository } from './postgres/plan.repository.js';
+import { readRevision } from './postgres/revision.js';
 import { PostgresServiceKeyRepository } from './postgres/service-key.repository.js';
 import { PostgresTenantRepository } from './postgres/tenant.repository.js';
 
@@ -31,9 +33,10 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     { provide: TenantRepository, useClass: PostgresTenantRepository },
     { provide: PlanRepository, useClass: PostgresPlanRepository },
     { provide: ServiceKeyRepository, useClass: PostgresServiceKeyRepository },
-    useCase(TenantDirectory, [Database, TenantRepository, AuditLog, Clock, SETTINGS]),
+    { provide: SettingsRevision, inject: [Database], useFactory: (database: Database) => new SettingsRevision(async () => await readRevision(database)) },
+    useCase(TenantDirectory, [Database, TenantRepository, AuditLog, Clock, SETTINGS, SettingsRevision]),
     useCase(RecordKeyUse, [Database, ServiceKeyRepository]),
-    useCase(AuthenticateCaller, [Database, ServiceKeyRepository, RecordKeyUse, Clock, ADMIN_KEY]),
+    useCase(AuthenticateCaller, [Database, ServiceKeyRepository, RecordKeyUse, Clock, ADMIN_KEY, SettingsRevision]),
     useCase(PutTenant, [Database, TenantRepository, TenantDirectory, AuditLog, Clock]),
     useCase(ListTenants, [Database, TenantRepository]),
     useCase(PutPlan, [Database, PlanRepository, TenantDirectory, AuditLog, Clock]),

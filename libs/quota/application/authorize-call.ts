@@ -2,7 +2,7 @@
  * The decision before a call: who asks, what it may cost, whether the wallet covers it, and the hold that keeps it. Each rule of the
  * contract's table "what happens when something is not set up" is one early return here.
  */
-import { digest128, DomainError, newUuid, type Clock, type Nano } from '#libs/kernel/index.js';
+import { digest128Hex, DomainError, newUuid, type Clock, type Nano } from '#libs/kernel/index.js';
 import { UNKNOWN_TENANT_ID, type Tenant, type TenantDirectory } from '#libs/tenancy/index.js';
 import { reasonOf, type Decision, type Estimate, type ReasonCode, type WalletLimit } from '../domain/decision.js';
 import type { CallFacts, Hold, UnresolvedPolicy } from '../domain/hold.js';
@@ -45,7 +45,7 @@ export class AuthorizeCall {
     if (tenant === null) return simple('block', 'tenant_unknown');
     if (tenant.status === 'suspended') return simple('block', 'tenant_suspended');
     if (tenant.enforcement === 'off') return simple('allow', 'ok');
-    const estimated = await this.estimate.execute({ ...input, tenant, at: now });
+    const estimated = await this.estimate.execute(input, tenant, now);
     if (estimated.ok) return await this.reserve(input, tenant, estimated, now);
     return typeof this.settings.onUnpriced === 'bigint' && tenant.enforcement === 'enforce'
       ? await this.reserve(
@@ -196,38 +196,9 @@ function factsOf(input: AuthorizeInput, { estimate, provider, model }: Extract<E
   };
 }
 
-/** What makes two requests of one call id the same request. */
+/** What makes two requests of one call id the same request. No id contains the separator, and none is empty. */
 function bodyHashOf(input: AuthorizeInput): string {
-  const {
-    tenantId,
-    provider,
-    model,
-    inputTokens,
-    maxOutputTokens,
-    estimatedCostNano,
-    userId,
-    feature,
-    environment,
-    assistantId,
-    threadId,
-    apiKeyId,
-    requestId,
-  } = input;
-  return digest128(
-    JSON.stringify([
-      tenantId,
-      provider,
-      model,
-      inputTokens,
-      maxOutputTokens,
-      estimatedCostNano?.toString() ?? null,
-      userId,
-      feature,
-      environment,
-      assistantId,
-      threadId,
-      apiKeyId,
-      requestId,
-    ]),
-  ).toString('hex');
+  const ids = `${input.tenantId ?? ''}\n${input.provider ?? ''}\n${input.model ?? ''}\n${input.userId ?? ''}\n${input.feature ?? ''}\n${input.environment ?? ''}`;
+  const origin = `${input.assistantId ?? ''}\n${input.threadId ?? ''}\n${input.apiKeyId ?? ''}\n${input.requestId ?? ''}`;
+  return digest128Hex(ids, origin, `${input.inputTokens ?? ''}\n${input.maxOutputTokens ?? ''}\n${input.estimatedCostNano ?? ''}`);
 }

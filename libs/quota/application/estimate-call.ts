@@ -1,7 +1,7 @@
-import type { Nano } from '#libs/kernel/index.js';
-import type { PriceBook, Rating } from '#libs/pricing/index.js';
+import type { PriceBook } from '#libs/pricing/index.js';
 import { UNKNOWN_TENANT_ID, type Tenant } from '#libs/tenancy/index.js';
 import type { Estimate } from '../domain/decision.js';
+import type { AuthorizeInput } from './authorize-input.js';
 import type { OutputSizes } from './output-sizes.js';
 
 /** What a call answers at most when nobody said and nothing was learned. */
@@ -14,17 +14,8 @@ export type EstimateOutcome =
   /** `estimate`: what is known of the call all the same; its cost is zero. */
   | { readonly ok: false; readonly reason: 'model_unpriced'; readonly estimate: Estimate };
 
-export interface EstimateInput {
-  readonly tenant: Pick<Tenant, 'tenantId' | 'rateCardId'>;
-  readonly provider: string | null;
-  readonly model: string | null;
-  readonly feature: string | null;
-  readonly sourceId: string;
-  readonly inputTokens: number | null;
-  readonly maxOutputTokens: number | null;
-  readonly estimatedCostNano: Nano | null;
-  readonly at: Date;
-}
+export type EstimateInput = Pick<AuthorizeInput, 'provider' | 'model' | 'feature' | 'sourceId' | 'inputTokens' | 'maxOutputTokens' | 'estimatedCostNano'>;
+export type EstimatedTenant = Pick<Tenant, 'tenantId' | 'rateCardId'>;
 
 /**
  * What the tenant would be charged at most for a call, by the same rating that books it: a given cost, else tokens at their price, with
@@ -36,12 +27,22 @@ export class EstimateCall {
     private readonly outputs: OutputSizes,
   ) {}
 
-  async execute(input: EstimateInput): Promise<EstimateOutcome> {
-    const learned = input.maxOutputTokens === null ? await this.outputs.learned(input.tenant.tenantId, input.feature, input.model) : null;
+  async execute(input: EstimateInput, tenant: EstimatedTenant, at: Date): Promise<EstimateOutcome> {
+    const learned = input.maxOutputTokens === null ? await this.outputs.learned(tenant.tenantId, input.feature, input.model) : null;
     const maxOutputTokens = input.maxOutputTokens ?? learned ?? DEFAULT_OUTPUT_TOKENS;
     const inputTokens = input.inputTokens ?? DEFAULT_INPUT_TOKENS;
     const tokens = { inputTokens, maxOutputTokens };
-    const rating = this.rate(input, inputTokens, maxOutputTokens);
+    const rating = this.priceBook.rate({
+      provider: input.provider,
+      model: input.model,
+      requestedModel: input.model,
+      sourceId: input.sourceId,
+      usage: { input_tokens: inputTokens, output_tokens: maxOutputTokens },
+      at,
+      rateCardId: tenant.rateCardId,
+      free: tenant.tenantId === UNKNOWN_TENANT_ID,
+      reportedCostNano: null,
+    });
     const names = rating.ok ? { provider: rating.provider, model: rating.model } : { provider: null, model: null };
     if (input.estimatedCostNano !== null) {
       return {
@@ -62,19 +63,5 @@ export class EstimateCall {
       },
       ...names,
     };
-  }
-
-  private rate(input: EstimateInput, inputTokens: number, maxOutputTokens: number): Rating {
-    return this.priceBook.rate({
-      provider: input.provider,
-      model: input.model,
-      requestedModel: input.model,
-      sourceId: input.sourceId,
-      usage: { input_tokens: inputTokens, output_tokens: maxOutputTokens },
-      at: input.at,
-      rateCardId: input.tenant.rateCardId,
-      free: input.tenant.tenantId === UNKNOWN_TENANT_ID,
-      reportedCostNano: null,
-    });
   }
 }

@@ -114,8 +114,7 @@ export class ExtendHold {
   }
 
   private async amountFor(hold: Hold, tenant: { tenantId: string; rateCardId: string | null }, outputTokens: number, at: Date): Promise<bigint> {
-    const estimated = await this.estimate.execute({
-      tenant,
+    const call = {
       provider: hold.facts?.provider ?? null,
       model: hold.facts?.model ?? null,
       feature: hold.facts?.feature ?? null,
@@ -123,8 +122,8 @@ export class ExtendHold {
       inputTokens: hold.facts?.inputTokens ?? 0,
       maxOutputTokens: outputTokens,
       estimatedCostNano: null,
-      at,
-    });
+    };
+    const estimated = await this.estimate.execute(call, tenant, at);
     if (!estimated.ok)
       throw new DomainError({ code: 'price.model_unpriced', kind: 'conflict', publicMessage: 'this model has no price, so the hold cannot be raised' });
     return estimated.estimate.costNano;

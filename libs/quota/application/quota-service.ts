@@ -4,7 +4,7 @@
  * PostgreSQL first has a deadline, after which the caller goes by its tenant's policy and a promise that comes late is taken back.
  */
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
-import { digest128, DomainError, MINUTE_MS, type Clock, type Nano } from '#libs/kernel/index.js';
+import { digest128Hex, DomainError, MINUTE_MS, type Clock, type Nano } from '#libs/kernel/index.js';
 import { endHold, type Hold } from '../domain/hold.js';
 import { availableOf } from '../domain/wallet.js';
 import type { HoldJournal } from './hold-journal.js';
@@ -315,7 +315,7 @@ export class QuotaService {
 
 /** Hex of the 128-bit digest under which a call is remembered. */
 export function callDigestOf(tenantId: string, callId: string): string {
-  return digest128('quota.call', tenantId, callId).toString('hex');
+  return digest128Hex('quota.call', tenantId, callId);
 }
 
 /**

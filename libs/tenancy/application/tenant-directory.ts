@@ -6,9 +6,10 @@ import { HOUR_MS, isExternalId, type Clock } from '../../kernel/index.js';
 import type { AuditLog } from '../../platform/audit/audit-log.js';
 import type { Database } from '../../platform/postgres/database.js';
 import { autoCreateTenant, type Tenant } from '../domain/tenant.js';
-import { FreshCache, type MonotonicNow } from './fresh-cache.js';
+import { FreshCache } from './fresh-cache.js';
 import { describeTenant } from './audit-wire.js';
 import type { TenantRepository } from './ports.js';
+import type { SettingsRevision } from './settings-revision.js';
 
 const AUTO_CREATE_ACTOR = 'system:events';
 
@@ -23,13 +24,14 @@ export class TenantDirectory {
     private readonly audit: AuditLog,
     private readonly clock: Clock,
     private readonly settings: { readonly newTenantsPerHour: number },
-    now?: MonotonicNow,
+    revision: SettingsRevision,
   ) {
-    this.cache = new FreshCache(now);
+    this.cache = new FreshCache(revision);
   }
 
   async find(tenantId: string): Promise<Tenant | null> {
-    return (await this.findMany([tenantId])).get(tenantId) ?? null;
+    const cached = this.cache.get(tenantId);
+    return cached === undefined ? ((await this.findMany([tenantId])).get(tenantId) ?? null) : cached;
   }
 
   /** The tenants among `ids` that exist. */
@@ -51,7 +53,7 @@ export class TenantDirectory {
     return found;
   }
 
-  /** One query for everybody who misses something in this turn of the event loop: a thousand tenants go stale every second. */
+  /** One query for everybody who misses something in this turn of the event loop: after a change a thousand tenants are read again at once. */
   private async readTogether(ids: ReadonlySet<string>): Promise<ReadonlyMap<string, Tenant>> {
     for (const id of ids) this.wanted.add(id);
     this.nextRead ??= new Promise<void>((resolve) => setImmediate(resolve)).then(async () => await this.readWanted());
@@ -62,10 +64,18 @@ export class TenantDirectory {
     const ids = [...this.wanted];
     this.wanted = new Set();
     this.nextRead = null;
+    const known = new Map<string, Tenant>();
+    const unread: string[] = [];
+    for (const id of ids) {
+      const cached = await this.cache.find(id);
+      if (cached === undefined) unread.push(id);
+      else if (cached !== null) known.set(id, cached);
+    }
+    if (unread.length === 0) return known;
     const reading = this.cache.startReading();
-    const tenants = new Map((await this.tenants.findMany(this.database, ids)).map((tenant) => [tenant.tenantId, tenant]));
-    for (const id of ids) reading.keep(id, tenants.get(id) ?? null);
-    return tenants;
+    const tenants = new Map((await this.tenants.findMany(this.database, unread)).map((tenant) => [tenant.tenantId, tenant]));
+    for (const id of unread) reading.keep(id, tenants.get(id) ?? null);
+    return new Map([...known, ...tenants]);
   }
 
   /**

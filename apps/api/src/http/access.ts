@@ -42,12 +42,16 @@ export function PublicRoute(): CustomDecorator<string> {
   return RouteConfig({ access: { kind: 'public' } satisfies RouteAccess });
 }
 
+/** Who sent an authenticated request. @throws InvariantError on a public route */
+export function callerOf(request: FastifyRequest): Caller {
+  if (request.caller === null) throw new InvariantError('a caller is asked for on a route without RequireScope');
+  return request.caller;
+}
+
 /** Injects the authenticated {@link Caller}. */
-export const CurrentCaller = createParamDecorator((_data: unknown, context: ExecutionContext): Caller => {
-  const { caller } = context.switchToHttp().getRequest<FastifyRequest>();
-  if (caller === null) throw new InvariantError('CurrentCaller on a route without RequireScope');
-  return caller;
-});
+export const CurrentCaller = createParamDecorator((_data: unknown, context: ExecutionContext): Caller =>
+  callerOf(context.switchToHttp().getRequest<FastifyRequest>()),
+);
 
 /** Injects the id this request carries in logs, audit entries and answers. */
 export const RequestId = createParamDecorator((_data: unknown, context: ExecutionContext): string => context.switchToHttp().getRequest<FastifyRequest>().id);

@@ -5,6 +5,8 @@ import { collectDefaultMetrics, Histogram, register } from 'prom-client';
 export class Metrics {
   private readonly requests = existing('tollgate_http_request_seconds') ?? makeRequestHistogram();
 
+  private readonly series = new Map<string, Series>();
+
   constructor() {
     if (!register.getSingleMetric('tollgate_process_cpu_user_seconds_total')) collectDefaultMetrics({ prefix: 'tollgate_' });
   }
@@ -19,12 +21,25 @@ export class Metrics {
 
   /** Measures every request by its route pattern, never by its URL: a label per id would fill the server's memory. */
   observe(instance: FastifyInstance): void {
-    instance.addHook('onResponse', async (request, reply) => {
-      this.requests.observe({ method: request.method, route: request.routeOptions.url ?? 'none', status: String(reply.statusCode) }, reply.elapsedTime / 1_000);
+    instance.addHook('onResponse', (request, reply, done) => {
+      this.seriesOf(request.method, request.routeOptions.url ?? 'none', reply.statusCode).observe(reply.elapsedTime / 1_000);
+      done();
     });
+  }
+
+  /** Looked up once per series: prom-client sorts and joins the labels at every observation. */
+  private seriesOf(method: string, route: string, status: number): Series {
+    const key = `${method} ${status} ${route}`;
+    let found = this.series.get(key);
+    if (found === undefined) {
+      found = this.requests.labels(method, route, String(status));
+      this.series.set(key, found);
+    }
+    return found;
   }
 }
 
+type Series = ReturnType<RequestHistogram['labels']>;
 type RequestHistogram = Histogram<'method' | 'route' | 'status'>;
 
 function existing(name: string): RequestHistogram | undefined {

@@ -3,7 +3,7 @@ import { REASON_CODES } from '#libs/quota/index.js';
 import { count, externalId, usd } from '../../http/schemas.js';
 
 /** As in spend events: more tokens than this is a mistake. */
-const MAX_TOKENS = 1_000_000_000;
+export const MAX_TOKENS = 1_000_000_000;
 const MAX_TAGS = 64;
 const MAX_TAG_LENGTH = 256;
 

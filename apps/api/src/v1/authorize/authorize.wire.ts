@@ -7,8 +7,11 @@ type Body = z.infer<typeof authorizeBody>;
 type Answer = z.infer<typeof authorizeAnswer>;
 
 export function toAuthorizeInput(body: Body, from: Pick<AuthorizeInput, 'tenantId' | 'sourceId' | 'maySetUpTenants'>): AuthorizeInput {
+  // Field by field: spreading `from` first took longer than the rest of a decision.
   return {
-    ...from,
+    tenantId: from.tenantId,
+    sourceId: from.sourceId,
+    maySetUpTenants: from.maySetUpTenants,
     callId: body.call_id ?? null,
     provider: body.provider ?? null,
     model: body.model ?? null,
