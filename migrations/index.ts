@@ -7,6 +7,7 @@ import { Ledger20261122000400 } from './20261122000400-ledger.js';
 import { Metering20261122000500 } from './20261122000500-metering.js';
 import { Reporting20261122000600 } from './20261122000600-reporting.js';
 import { Quota20261122000700 } from './20261122000700-quota.js';
+import { QuotaHoldIndex20261122000720 } from './20261122000720-quota-hold-index.js';
 import { TenancyRevision20261122000710 } from './20261122000710-tenancy-revision.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -18,4 +19,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Reporting20261122000600,
   Quota20261122000700,
   TenancyRevision20261122000710,
+  QuotaHoldIndex20261122000720,
 ];

@@ -6,7 +6,7 @@
 import type { SettingsRevision } from './settings-revision.js';
 
 // Bounds memory against a stream of made-up ids: beyond it the oldest are read again, which costs a query each and no correctness.
-const MAX_ENTRIES = 50_000;
+const MAX_ENTRIES = 150_000;
 
 export class FreshCache<Value> {
   private readonly entries = new Map<string, Value>();
