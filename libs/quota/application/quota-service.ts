@@ -28,6 +28,9 @@ const FIRST_CHUNK_CALLS = 256n;
 /** A ceiling is raised ahead when it covers fewer calls than this. */
 const RAISE_AHEAD_CALLS = 64n;
 
+/** Tenants whose rate is remembered: those that raised last. The others get a first chunk again. */
+const RATES_KEPT = 10_000;
+
 interface Raise {
   readonly atMs: number;
   readonly promisedNano: Nano;
@@ -202,7 +205,7 @@ export class QuotaService {
     const chunkNano = this.chunkOf(command, wallet);
     // Near the end of a balance the chunk shrinks with it: then the ceiling stands high enough as it is.
     if (chunkNano === null || wallet.promisedNano + chunkNano <= wallet.ceilingNano + chunkNano / 2n) return;
-    this.lastRaise.set(command.tenantId, { atMs: this.nowMs(), promisedNano: wallet.promisedNano });
+    this.noteRaise(command.tenantId, wallet.promisedNano);
     await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + chunkNano);
   }
 
@@ -212,7 +215,7 @@ export class QuotaService {
     if (wallet === 'unknown') return command;
     const chunkNano = this.chunkOf(command, wallet);
     if (chunkNano === null) return { ...command, strict: true };
-    this.lastRaise.set(command.tenantId, { atMs: this.nowMs(), promisedNano: wallet.promisedNano });
+    this.noteRaise(command.tenantId, wallet.promisedNano);
     const raised = await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + this.demandOf(command, wallet) + chunkNano);
     return raised ? command : { ...command, strict: true };
   }
@@ -246,6 +249,13 @@ export class QuotaService {
     if (!last || promisedNano <= last.promisedNano) return 0n;
     const elapsedMs = BigInt(Math.max(1, nowMs - last.atMs));
     return ((promisedNano - last.promisedNano) * BigInt(MINUTE_MS)) / elapsedMs;
+  }
+
+  private noteRaise(tenantId: string, promisedNano: Nano): void {
+    this.lastRaise.delete(tenantId);
+    this.lastRaise.set(tenantId, { atMs: this.nowMs(), promisedNano });
+    const oldest = this.lastRaise.size > RATES_KEPT ? this.lastRaise.keys().next().value : undefined;
+    if (oldest !== undefined) this.lastRaise.delete(oldest);
   }
 
   private async raise(tenantId: string, promisedNano: Nano, ceilingNano: Nano): Promise<boolean> {

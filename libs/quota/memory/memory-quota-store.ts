@@ -29,11 +29,14 @@ interface TenantState {
   ceilingNano: Nano;
   /** Captures of transactions up to this one are inside the holds: loaded with them, or applied since. */
   capturedSeq: bigint;
-  /** Open holds: active, and unresolved ones that keep money until their policy's charge is booked. */
-  readonly holds: Map<string, Hold>;
+  /** Open holds: active, and unresolved ones that keep money until their policy's charge is booked. {@link NONE} while there are none: of 100,000 tenants most ask nothing. */
+  holds: Map<string, Hold>;
   /** Open holds by call digest. */
-  readonly byCall: Map<string, string>;
+  byCall: Map<string, string>;
 }
+
+/** Shared and never written to: two empty maps a tenant were half of what a quiet tenant takes. */
+const NONE: Map<string, never> = new Map<string, never>();
 
 export class MemoryQuotaStore extends QuotaStore {
   private readonly tenants = new Map<string, TenantState>();
@@ -144,8 +147,8 @@ export class MemoryQuotaStore extends QuotaStore {
         heldNano: 0n,
         promisedNano: snapshot.promisedNano,
         ceilingNano: snapshot.ceilingNano,
-        holds: new Map(),
-        byCall: new Map(),
+        holds: NONE,
+        byCall: NONE,
       };
       this.tenants.set(snapshot.tenantId, state);
       for (const hold of snapshot.holds) this.put(state, hold);
@@ -191,9 +194,13 @@ export class MemoryQuotaStore extends QuotaStore {
   }
 
   private put(state: TenantState, hold: Hold): void {
+    if (state.holds === NONE) state.holds = new Map();
     state.holds.set(hold.holdId, hold);
     this.tenantOfHold.set(hold.holdId, hold.tenantId);
-    if (hold.callDigest !== null) state.byCall.set(hold.callDigest, hold.holdId);
+    if (hold.callDigest !== null) {
+      if (state.byCall === NONE) state.byCall = new Map();
+      state.byCall.set(hold.callDigest, hold.holdId);
+    }
     state.heldNano += heldBy(hold);
     if (hold.state === 'active') this.expiries.add(hold, hold.expiresAtMs);
   }
@@ -210,9 +217,11 @@ export class MemoryQuotaStore extends QuotaStore {
 
   private close(state: TenantState, hold: Hold): void {
     state.holds.delete(hold.holdId);
+    if (state.holds.size === 0) state.holds = NONE;
     this.tenantOfHold.delete(hold.holdId);
     if (hold.callDigest === null) return;
     state.byCall.delete(hold.callDigest);
+    if (state.byCall.size === 0) state.byCall = NONE;
     if (hold.resolvedAtMs !== null) this.resolvedCalls.add(hold.callDigest, hold.resolvedAtMs);
   }
 
