@@ -1,3 +1,5 @@
+import type { SpendMovement } from '#libs/metering/index.js';
+import { QuotaParticipant } from '#libs/quota/index.js';
 import { startTestApi, type ApiAnswer, type TestApi } from '../support/api.js';
 import { settleEverything, sweepHolds } from '../support/posting.js';
 import { PRICED, QuotaTestApi } from '../support/quota-api.js';
@@ -38,6 +40,37 @@ describe('holds', () => {
       expect(await quota.balanceOf(tenantId)).toMatchObject({ held_usd: '0.500000000' });
       await quota.report({ event_id: `${tenantId}-2`, ...event, usage: { input_tokens: 1_000, output_tokens: 100 } });
       expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.996500000', held_usd: '0.000000000' });
+    });
+
+    it('nor does one that costs, whatever is said of its call: it adds up and the hold stays', async () => {
+      const tenantId = await quota.makeTenant();
+      const { body } = await quota.askFor(tenantId, '0.50');
+      const holdId = body.hold.hold_id.slice('hold_'.length);
+      const movement: SpendMovement = {
+        eventId: holdId,
+        tenantId,
+        sign: 1,
+        occurredAt: api.clock.now(),
+        status: 'error',
+        ...PRICED,
+        environment: 'prod',
+        feature: null,
+        userId: null,
+        requestedModel: null,
+        callId: null,
+        holdId,
+        endsCall: true,
+        provisional: false,
+        rerated: false,
+        tenantSeq: null,
+        usage: null,
+        costNano: 100_000_000n,
+        chargeNano: 100_000_000n,
+      };
+      await api.database.db.transaction(async (tx) => await api.app.get(QuotaParticipant).onPosted(tx, [movement]));
+      await settleEverything(api.app);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ held_usd: '0.400000000' });
+      expect(await quota.holdOf(body.hold.hold_id)).toMatchObject({ state: 'active', captured_usd: '0.100000000' });
     });
 
     it("another tenant's event with its id touches nothing of it, also after a rebuild (E6)", async () => {
@@ -186,6 +219,18 @@ describe('holds', () => {
       expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.997000000', unresolved_usd: '0.000000000' });
       expect(await quota.holdOf(body.hold.hold_id)).toMatchObject({ state: 'settled', resolution: 'late_event', captured_usd: '0.003000000' });
       expect((await api.call('GET', '/v1/ledger/check')).body.drift).toEqual([]);
+    });
+
+    it("a caller's settle comes late: it replaces what the policy charged, and ends the hold", async () => {
+      const tenantId = await quota.makeTenant({ unresolved_policy: 'charge_hold' });
+      const { body } = await quota.askFor(tenantId, '0.50', { call_id: 'settled late' });
+      api.clock.advance(16 * MINUTE_MS);
+      await sweepHolds(api.app);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.500000000', unresolved_usd: '0.500000000' });
+      await api.call('POST', `/v1/holds/${body.hold.hold_id}/settle`, { body: { cost_usd: '0.20' } });
+      await settleEverything(api.app);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.800000000', unresolved_usd: '0.000000000' });
+      expect(await quota.holdOf(body.hold.hold_id)).toMatchObject({ state: 'settled', captured_usd: '0.200000000' });
     });
 
     it.each(['charge_input', 'charge_hold'])('%s: a call id that is given again and never reported leaves nothing held', async (policy) => {

@@ -108,3 +108,37 @@ describe('H9 the charge of a hold that ran out', () => {
     expect(world.disk.rows.get('h')).toMatchObject({ state: 'settled', resolution: 'reported_before' });
   });
 });
+
+describe('H6 the right to promise', () => {
+  it('lost while a tenant was being read: what was read may be old, and nothing is promised on it', async () => {
+    const world = new World();
+    const slow = gate();
+    world.loadGate = slow.closed;
+    const asked = ask(world, 'h', { strict: false, amountNano: 0n });
+    await oneTurn();
+    world.fence.epoch = null;
+    slow.open();
+    await expect(asked).rejects.toMatchObject({ code: 'quota.fenced' });
+    expect(await world.store.wallet(TENANT)).toBe('unknown');
+  });
+
+  it('lost in the moment in which a strict hold was committed: it is taken back', async () => {
+    const world = await makeWorld();
+    const write = world.disk.write.bind(world.disk);
+    world.disk.write = (ended, live) => {
+      write(ended, live);
+      world.fence.epoch = null;
+    };
+    await expect(ask(world, 'h')).rejects.toMatchObject({ code: 'quota.fenced' });
+    expect(await heldNano(world)).toBe(0n);
+  });
+
+  it('a balance that misses the one before it makes the tenant unknown, and an older one changes nothing', async () => {
+    const world = await makeWorld();
+    expect(await world.store.applyBalance({ tenantId: TENANT, seq: 1n, postedNano: 50n })).toBe('applied');
+    expect(await world.store.applyBalance({ tenantId: TENANT, seq: 1n, postedNano: 99n })).toBe('old');
+    expect(await world.store.wallet(TENANT)).toMatchObject({ postedNano: 50n });
+    expect(await world.store.applyBalance({ tenantId: TENANT, seq: 3n, postedNano: 70n })).toBe('gap');
+    expect(await world.store.wallet(TENANT)).toBe('unknown');
+  });
+});

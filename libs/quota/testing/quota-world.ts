@@ -126,6 +126,8 @@ export class World {
 
   /** Writes of holds wait for it. */
   writeGate: Promise<void> = Promise.resolve();
+  /** Snapshots wait for it. */
+  loadGate: Promise<void> = Promise.resolve();
 
   constructor(private readonly storeDeadlineMs = 60_000) {
     this.boot();
@@ -206,7 +208,7 @@ export class World {
   }
 
   private async load(epoch: bigint): Promise<Awaited<ReturnType<ConstructorParameters<typeof QuotaService>[2]['load']>>[number]> {
-    await Promise.resolve();
+    await this.loadGate;
     const { disk, nowMs } = this;
     const lost = disk.ceiling - disk.recorded;
     if (disk.reserveEpoch !== epoch && lost > 0n) {
