@@ -83,11 +83,28 @@ describe('unpriced usage with a hold', () => {
     expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.700000000' });
   });
 
-  it.each(['fast', 'strict'])('finds the hold of a %s tenant by the call alone, whether or not its row is written', async (durability) => {
-    const tenantId = await quota.makeTenant({ hold_durability: durability });
-    await hold(tenantId, '0.30', { call_id: 'c' });
-    await report({ event_id: `${tenantId}-e`, tenant_id: tenantId, call_id: 'c' });
-    expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.700000000', held_usd: '0.000000000' });
+  const rowsOf = async (tenantId: string): Promise<number> =>
+    (await api.database.db.query(`SELECT FROM quota.hold WHERE tenant_id = $1 AND kind = 'call'`, [tenantId])).length;
+
+  it.each([
+    ['fast', 0],
+    ['strict', 2],
+  ])('finds the hold of a %s tenant by its id and by the call alone, with %s rows written', async (durability, rows) => {
+    // So much credit that promises are made ahead of their rows.
+    const tenantId = await quota.makeTenant({ hold_durability: durability }, '100');
+    const holdId = await hold(tenantId, '0.30');
+    await hold(tenantId, '0.20', { call_id: 'c' });
+    expect(await rowsOf(tenantId)).toBe(rows);
+    const events = [{ hold_id: holdId }, { call_id: 'c' }].map((named, index) => ({
+      event_id: `${tenantId}-${index}`,
+      tenant_id: tenantId,
+      ...model,
+      usage: USAGE,
+      ...named,
+    }));
+    expect((await api.call('POST', '/v1/events', { body: events })).body.accepted).toBe(2);
+    await settleEverything(api.app);
+    expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '99.500000000', held_usd: '0.000000000' });
   });
 
   it('finds the hold of a call that ran out, and takes the charge of its policy back', async () => {
@@ -147,16 +164,18 @@ describe('unpriced usage with a hold', () => {
   });
 
   it.each([true, false])("another tenant's hold is never used, E6 (row written: %s)", async (written) => {
-    const owner = await quota.makeTenant();
+    const owner = await quota.makeTenant({}, '100');
     const stranger = await quota.makeTenant();
-    const holdId = await hold(owner, '0.30', { call_id: 'shared name' });
+    // First, for reading a tenant writes what is noted.
     await quota.askFor(stranger, '0.01');
+    const holdId = await hold(owner, '0.30', { call_id: 'shared name' });
     if (written) await api.call('GET', '/v1/holds');
+    expect(await rowsOf(owner)).toBe(written ? 1 : 0);
     const byHold = await report({ event_id: `${stranger}-1`, tenant_id: stranger, hold_id: holdId });
     const byCall = await report({ event_id: `${stranger}-2`, tenant_id: stranger, call_id: 'shared name' });
     expect([(await eventOf(byHold)).state, (await eventOf(byCall)).state]).toEqual(['quarantined', 'quarantined']);
     expect(await quota.balanceOf(stranger)).toMatchObject({ posted_usd: '1.000000000' });
-    expect(await quota.balanceOf(owner)).toMatchObject({ posted_usd: '1.000000000', held_usd: '0.300000000' });
+    expect(await quota.balanceOf(owner)).toMatchObject({ posted_usd: '100.000000000', held_usd: '0.300000000' });
   });
 
   it('a correction and a price that arrive together leave one charge', async () => {
