@@ -4,7 +4,7 @@ import { MeteringModule } from '#libs/metering/index.js';
 import type { Config } from '#libs/platform/config/config.js';
 import type { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
 import { PricingModule } from '#libs/pricing/index.js';
-import { FundingSource, QuotaModule, QuotaParticipant, QuotaPostingModule, type QuotaFence } from '#libs/quota/index.js';
+import { FundingSource, QuotaHeldAmounts, QuotaModule, QuotaParticipant, QuotaPostingModule, type QuotaFence } from '#libs/quota/index.js';
 import { ReportingModule, SpendMonthRollup } from '#libs/reporting/index.js';
 import { TenancyModule } from '#libs/tenancy/index.js';
 import { LedgerFunding } from './ledger-funding.js';
@@ -24,6 +24,7 @@ export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; f
     settings: config,
     wakeUp,
     participants: [SpendMonthRollup, QuotaParticipant],
+    heldAmounts: QuotaHeldAmounts,
     imports: [ReportingModule, posting],
   });
   return [
@@ -32,6 +33,7 @@ export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; f
     LedgerModule,
     ReportingModule,
     metering,
-    QuotaModule.register({ fence, settings: config, imports: [metering, FundingModule] }),
+    posting,
+    QuotaModule.register({ fence, settings: config, imports: [metering, posting, FundingModule] }),
   ];
 }

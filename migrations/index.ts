@@ -7,8 +7,9 @@ import { Ledger20261122000400 } from './20261122000400-ledger.js';
 import { Metering20261122000500 } from './20261122000500-metering.js';
 import { Reporting20261122000600 } from './20261122000600-reporting.js';
 import { Quota20261122000700 } from './20261122000700-quota.js';
-import { QuotaHoldIndex20261122000720 } from './20261122000720-quota-hold-index.js';
 import { TenancyRevision20261122000710 } from './20261122000710-tenancy-revision.js';
+import { QuotaHoldIndex20261122000720 } from './20261122000720-quota-hold-index.js';
+import { QuotaCaptureAgain20261122000730 } from './20261122000730-quota-capture-again.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -20,4 +21,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Quota20261122000700,
   TenancyRevision20261122000710,
   QuotaHoldIndex20261122000720,
+  QuotaCaptureAgain20261122000730,
 ];

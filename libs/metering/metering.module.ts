@@ -12,7 +12,7 @@ import { EventReader } from './application/event-reader.js';
 import { GroupCommit } from './application/group-commit.js';
 import { EventInbox } from './application/inbox.js';
 import { PostPendingSpend } from './application/post-pending-spend.js';
-import type { PostingParticipant } from './application/ports.js';
+import { HeldAmounts, type PostingParticipant } from './application/ports.js';
 import { PostingStore } from './application/posting-store.js';
 import { PutSource } from './application/put-source.js';
 import { RecordEvents } from './application/record-events.js';
@@ -36,6 +36,8 @@ export interface MeteringOptions {
   readonly wakeUp: SpendWakeUp;
   /** Who takes part in the posting transaction, in this order; `imports` provides them. */
   readonly participants: readonly InjectionToken<PostingParticipant>[];
+  /** Who knows what was held for a call; `imports` provides it. */
+  readonly heldAmounts: InjectionToken<HeldAmounts>;
   readonly imports: NonNullable<ModuleMetadata['imports']>;
 }
 
@@ -45,7 +47,7 @@ const PARTICIPANTS = Symbol('tollgate.posting-participants');
 const useCases = [
   useCase(GroupCommit, [EventInbox]),
   useCase(RecordEvents, [GroupCommit, TenantDirectory, SpendWakeUp, Clock, SETTINGS]),
-  useCase(PostPendingSpend, [Database, PostingStore, SpendLedger, PriceBook, TenantDirectory, PARTICIPANTS, Clock, SETTINGS]),
+  useCase(PostPendingSpend, [Database, PostingStore, SpendLedger, PriceBook, TenantDirectory, PARTICIPANTS, HeldAmounts, Clock, SETTINGS]),
   useCase(SweepPending, [Database]),
   useCase(MeasurePostingLag, [Database, Clock]),
   useCase(KeepPartitionsAhead, [Database]),
@@ -65,6 +67,7 @@ export class MeteringModule {
         { provide: SETTINGS, useValue: options.settings },
         { provide: SpendWakeUp, useValue: options.wakeUp },
         { provide: PARTICIPANTS, inject: [...options.participants], useFactory: (...participants: PostingParticipant[]) => participants },
+        { provide: HeldAmounts, useExisting: options.heldAmounts },
         { ...useCase(PostgresSourceDirectory, [Database, Clock]), provide: SourceDirectory },
         { ...useCase(PostgresDeadLetterStore, [Database]), provide: DeadLetterStore },
         { ...useCase(PostgresEventReader, [Database]), provide: EventReader },

@@ -18,5 +18,6 @@ export { SweepHolds } from './application/sweep-holds.js';
 export { REASON_CODES, type Decision, type WalletLimit } from './domain/decision.js';
 export { HOLD_STATES, type Hold, type HoldState } from './domain/hold.js';
 export { takeEpoch } from './postgres/epoch.js';
+export { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
 export { QuotaParticipant } from './postgres/quota-participant.js';
 export { QuotaModule, QuotaPostingModule } from './quota.module.js';

@@ -29,6 +29,7 @@ import { assertEpoch, epochOf } from './postgres/epoch.js';
 import { writeHolds } from './postgres/hold-rows.js';
 import { readOutputSizes } from './postgres/output-size-rows.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
+import { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
 import { QuotaParticipant } from './postgres/quota-participant.js';
 import { commitCeiling, forgetHolds, readTenantSnapshots, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
 
@@ -40,7 +41,7 @@ export interface QuotaModuleSettings extends QuotaSettings {
 export interface QuotaModuleOptions {
   readonly fence: QuotaFence;
   readonly settings: QuotaModuleSettings;
-  /** What provides metering and {@link FundingSource}. */
+  /** What provides metering, {@link FundingSource} and {@link QuotaPostingModule}. */
   readonly imports: NonNullable<ModuleMetadata['imports']>;
 }
 
@@ -80,12 +81,21 @@ const useCases = [
   useCase(SweepHolds, [QuotaService, QuotaStore, HoldJournal, HoldEvents, FORGOTTEN, Clock]),
 ];
 
-/** Quota's part in the posting transaction, apart from the rest because metering imports it and the rest imports metering. */
+/** What the posting transaction needs of quota, apart from the rest because metering imports it and the rest imports metering. */
 @Module({})
 export class QuotaPostingModule {
   static register(fence: QuotaFence): DynamicModule {
     const participant = { provide: QuotaParticipant, inject: [Clock], useFactory: (clock: Clock) => new QuotaParticipant(fence, clock) };
-    return { module: QuotaPostingModule, providers: [participant], exports: [QuotaParticipant] };
+    const journal = {
+      provide: HoldJournal,
+      inject: [Database, Logger],
+      useFactory: (database: Database, logger: Logger) => journalOf(database, fence, logger),
+    };
+    return {
+      module: QuotaPostingModule,
+      providers: [participant, journal, useCase(QuotaHeldAmounts, [HoldJournal])],
+      exports: [QuotaParticipant, QuotaHeldAmounts, HoldJournal],
+    };
   }
 }
 
@@ -100,7 +110,6 @@ export class QuotaModule {
         { provide: QuotaFence, useValue: fence },
         { provide: QuotaStore, useClass: MemoryQuotaStore },
         { provide: TRUTH, inject: [Database, FundingSource, Clock, SETTINGS], useFactory: truthOf },
-        { provide: HoldJournal, inject: [Database, QuotaFence, Logger], useFactory: journalOf },
         { provide: DecisionLog, inject: [Database], useFactory: (database: Database) => new DecisionLog((rows) => insertDecisions(database, rows)) },
         {
           provide: OutputSizes,
@@ -136,7 +145,6 @@ export class QuotaModule {
         HoldReader,
         DecisionReader,
         DecisionLog,
-        HoldJournal,
         QuotaStore,
         QuotaFence,
         ForgetOldQuotaRows,

@@ -207,6 +207,20 @@ describe('POST /v1/authorize', () => {
       expect((await api.call('POST', `/v1/holds/${body.hold.hold_id}/release`, { key, body: {} })).status).toBe(404);
     });
 
+    it('takes tags, and names the rule that a wrong one breaks', async () => {
+      const tenantId = await quota.makeTenant();
+      const asked = { tenant_id: tenantId, ...PRICED, estimated_cost_usd: '0.01' };
+      expect(await quota.ask({ ...asked, tags: { team: 'search', ticket: 'A-1' } })).toMatchObject({ status: 200, body: { decision: 'allow' } });
+      expect(await quota.ask({ ...asked, tags: {} })).toMatchObject({ status: 200, body: { decision: 'allow' } });
+      expect(await quota.ask({ ...asked, tags: { team: 'x'.repeat(257) } })).toMatchObject({
+        status: 400,
+        body: { errors: [{ path: 'tags.team', message: 'must have at most 256 characters' }] },
+      });
+      const many = Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`tag${index}`, '']));
+      expect(await quota.ask({ ...asked, tags: many })).toMatchObject({ status: 400, body: { errors: [{ path: 'tags' }] } });
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ held_usd: '0.020000000' });
+    });
+
     it('answers at /authorize too, and names an unknown field', async () => {
       expect((await api.call('POST', '/authorize', { body: {} })).body.reason.code).toBe('tenant_missing');
       expect(await quota.ask({ api_key: 'secret' })).toMatchObject({ status: 400, body: { errors: [{ path: 'api_key', message: 'unknown field' }] } });

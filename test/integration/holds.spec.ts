@@ -1,3 +1,5 @@
+import type { SpendMovement } from '#libs/metering/index.js';
+import { QuotaParticipant } from '#libs/quota/index.js';
 import { startTestApi, type ApiAnswer, type TestApi } from '../support/api.js';
 import { settleEverything, sweepHolds } from '../support/posting.js';
 import { PRICED, QuotaTestApi } from '../support/quota-api.js';
@@ -40,13 +42,54 @@ describe('holds', () => {
       expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.996500000', held_usd: '0.000000000' });
     });
 
+    it('nor does one that costs, whatever is said of its call: it adds up and the hold stays', async () => {
+      const tenantId = await quota.makeTenant();
+      const { body } = await quota.askFor(tenantId, '0.50');
+      const holdId = body.hold.hold_id.slice('hold_'.length);
+      const movement: SpendMovement = {
+        eventId: holdId,
+        tenantId,
+        sign: 1,
+        occurredAt: api.clock.now(),
+        status: 'error',
+        ...PRICED,
+        environment: 'prod',
+        feature: null,
+        userId: null,
+        requestedModel: null,
+        callId: null,
+        holdId,
+        endsCall: true,
+        provisional: false,
+        rerated: false,
+        tenantSeq: null,
+        usage: null,
+        costNano: 100_000_000n,
+        chargeNano: 100_000_000n,
+      };
+      await api.database.db.transaction(async (tx) => await api.app.get(QuotaParticipant).onPosted(tx, [movement]));
+      await settleEverything(api.app);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ held_usd: '0.400000000' });
+      expect(await quota.holdOf(body.hold.hold_id)).toMatchObject({ state: 'active', captured_usd: '0.100000000' });
+    });
+
     it("another tenant's event with its id touches nothing of it, also after a rebuild (E6)", async () => {
       const tenantId = await quota.makeTenant();
       const stranger = await quota.makeTenant();
-      const { body } = await quota.askFor(tenantId, '0.50');
+      const { body } = await quota.askFor(tenantId, '0.50', { call_id: 'foreign' });
       await quota.askFor(stranger, '0.10');
-      await quota.report({ event_id: `${stranger}-e`, tenant_id: stranger, hold_id: body.hold.hold_id, usage: { output_tokens: 100 } });
-      expect(await quota.balanceOf(tenantId)).toMatchObject({ held_usd: '0.500000000' });
+      const rowsOf = async (): Promise<unknown> => [
+        await api.database.db.query('SELECT * FROM quota.hold WHERE tenant_id = $1', [tenantId]),
+        await api.database.db.query('SELECT * FROM quota.capture WHERE tenant_id = $1', [tenantId]),
+        await api.database.db.query('SELECT * FROM ledger.tenant_balance WHERE tenant_id = $1', [tenantId]),
+      ];
+      await api.call('GET', '/v1/holds');
+      const before = await rowsOf();
+      const strange = { tenant_id: stranger, hold_id: body.hold.hold_id, call_id: 'foreign' };
+      for (const [index, status] of ['error', 'success', 'cancelled'].entries())
+        await quota.report({ event_id: `${stranger}-${index}`, ...strange, status, usage: { output_tokens: 100 + index } });
+      expect(await rowsOf()).toEqual(before);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '1.000000000', held_usd: '0.500000000' });
       await quota.rebuild();
       expect(await quota.balanceOf(tenantId)).toMatchObject({ held_usd: expect.stringMatching(/^0\.[5-9]/) });
       expect((await quota.holdOf(body.hold.hold_id)).state).toBe('active');
@@ -176,6 +219,36 @@ describe('holds', () => {
       expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.997000000', unresolved_usd: '0.000000000' });
       expect(await quota.holdOf(body.hold.hold_id)).toMatchObject({ state: 'settled', resolution: 'late_event', captured_usd: '0.003000000' });
       expect((await api.call('GET', '/v1/ledger/check')).body.drift).toEqual([]);
+    });
+
+    it("a caller's settle comes late: it replaces what the policy charged, and ends the hold", async () => {
+      const tenantId = await quota.makeTenant({ unresolved_policy: 'charge_hold' });
+      const { body } = await quota.askFor(tenantId, '0.50', { call_id: 'settled late' });
+      api.clock.advance(16 * MINUTE_MS);
+      await sweepHolds(api.app);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.500000000', unresolved_usd: '0.500000000' });
+      await api.call('POST', `/v1/holds/${body.hold.hold_id}/settle`, { body: { cost_usd: '0.20' } });
+      await settleEverything(api.app);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.800000000', unresolved_usd: '0.000000000' });
+      expect(await quota.holdOf(body.hold.hold_id)).toMatchObject({ state: 'settled', captured_usd: '0.200000000' });
+    });
+
+    it.each(['charge_input', 'charge_hold'])('%s: a call id that is given again and never reported leaves nothing held', async (policy) => {
+      const tenantId = await quota.makeTenant({ unresolved_policy: policy });
+      const ask = async () => (await quota.askFor(tenantId, '0.50', { input_tokens: 1_000, call_id: 'again' })).body.hold.hold_id;
+      const first = await ask();
+      await quota.report({ event_id: `${tenantId}-e`, tenant_id: tenantId, hold_id: first, call_id: 'again', usage: { input_tokens: 1_000 } });
+      api.clock.advance(17 * MINUTE_MS);
+      const second = await ask();
+      api.clock.advance(16 * MINUTE_MS);
+      await sweepHolds(api.app);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.997500000', held_usd: '0.500000000' });
+      await quota.rebuild();
+      await sweepHolds(api.app);
+      api.clock.advance(6 * MINUTE_MS);
+      await sweepHolds(api.app);
+      expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.997500000', held_usd: '0.000000000', unresolved_usd: '0.000000000' });
+      expect(await quota.holdOf(second)).toMatchObject({ state: 'settled', resolution: 'reported_before' });
     });
 
     it('a hold of a tenant nobody asks for is found and charged after a restart', async () => {

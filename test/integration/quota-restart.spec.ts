@@ -88,6 +88,9 @@ describe('H6 a restart rebuilds from PostgreSQL', () => {
     // What was noted before the charge was booked, written after it.
     first.app.get(HoldJournal).note({ ...held!, state: 'unresolved', resolution: 'expired', resolvedAtMs: first.clock.now().getTime() });
     await first.app.get(HoldJournal).flush();
+    expect((await first.call('GET', '/v1/holds?tenant_id=acme')).body.data).toMatchObject([
+      { state: 'unresolved', resolution: 'charged', captured_usd: '1.000000000' },
+    ]);
     const second = await startTestApi({ database, clock: first.clock });
     await sweepHolds(second.app);
     expect(await balanceAt(second)).toMatchObject({ posted_usd: '9.000000000', unresolved_usd: '1.000000000' });

@@ -1,6 +1,8 @@
 /**
  * Writes one decided batch: corrections take the booking of their target back and book anew, everything else is booked once.
  * A correction whose target still waits in the work list waits too: its target is booked first, then taken back.
+ * An event that comes back from the list of those without a price is booked only if it still stands: not when it was corrected meanwhile,
+ * and when it was charged provisionally that charge is taken back in the same transaction.
  */
 import type { Nano } from '#libs/kernel/index.js';
 import type { SpendItem, SpendLedger, SpendPosted, SpendReversal, TenantSpend } from '#libs/ledger/index.js';
@@ -35,6 +37,12 @@ export async function bookBatch(input: BatchInput): Promise<PendingEvent[]> {
   return await new BatchBooking(input).run();
 }
 
+interface TakenBack {
+  readonly target: PostableEvent;
+  readonly last: LastPosting;
+  readonly reason: string;
+}
+
 class BatchBooking {
   private readonly movements: SpendMovement[] = [];
   private readonly closed: string[] = [];
@@ -43,12 +51,14 @@ class BatchBooking {
   private last = new Map<string, LastPosting>();
   private targetIds = new Set<string>();
   private targets = new Map<string, PostableEvent>();
+  /** Booked provisionally before, rated now. */
+  private readonly rerated = new Set<string>();
 
   constructor(private readonly input: BatchInput) {}
 
   async run(): Promise<PendingEvent[]> {
     const blockers = await this.readTargets();
-    let waiting = this.input.decided;
+    let waiting: readonly Decided[] = this.input.decided.filter((item) => !this.isMoot(item));
     for (let round = 0; waiting.length > 0; round += 1) {
       const isReady = ({ event }: Decided): boolean =>
         event.correctsEventId === null || this.last.has(event.correctsEventId) || !blockers.has(event.correctsEventId);
@@ -76,6 +86,17 @@ class BatchBooking {
     return blockers;
   }
 
+  /** Whether an event that was set aside before has nothing to book: what became of it stands, or is corrected by another event of this batch. */
+  private isMoot({ event, booking }: Decided): boolean {
+    const last = event.quarantined ? this.last.get(event.eventId) : undefined;
+    if (last === undefined) return false;
+    if (this.targetIds.has(event.eventId) || last.state === 'reversed') return true;
+    if (last.state !== 'posted') return false;
+    const stays = last.reason === null || booking.kind === 'quarantine' || booking.provisional !== null;
+    if (last.reason !== null && booking.kind === 'quarantine' && booking.reason !== last.reason) this.setAside.push({ event, reason: booking.reason });
+    return stays;
+  }
+
   private async bookRound(ready: readonly Decided[], round: number): Promise<void> {
     const { tx, ledger, actor, batchId } = this.input;
     await this.takeBack(ready, round);
@@ -94,22 +115,33 @@ class BatchBooking {
       this.setAside.push({ event, reason: booking.reason });
     } else {
       row = this.posted(event, booking, revision, posted);
-      if (event.quarantined) this.closed.push(event.eventId);
-      this.movements.push(movementOf(event, 1, booking, row.transactionId === null ? null : (posted?.tenantSeq ?? null)));
+      if (booking.provisional !== null) this.setAside.push({ event, reason: booking.provisional });
+      else if (event.quarantined) this.closed.push(event.eventId);
+      const seq = row.transactionId === null ? null : (posted?.tenantSeq ?? null);
+      this.movements.push(movementOf(event, 1, booking, seq, this.rerated.has(event.eventId)));
     }
     if (this.targetIds.has(event.eventId)) this.last.set(event.eventId, row);
     return row;
   }
 
-  /** Reverses the bookings that `ready` corrects; a target that was never booked is only closed. */
-  private async takeBack(ready: readonly Decided[], round: number): Promise<void> {
-    const { tx, ledger, actor, batchId, postedAt } = this.input;
-    const corrections = ready.flatMap(({ event }) => {
+  /** The bookings that `ready` takes back: of the events it corrects, and its own provisional ones. A target that was never booked is only closed. */
+  private toTakeBack(ready: readonly Decided[]): TakenBack[] {
+    return ready.flatMap(({ event }) => {
+      const own = event.quarantined ? this.last.get(event.eventId) : undefined;
+      if (own?.state === 'posted') {
+        this.rerated.add(event.eventId);
+        return [{ target: event, last: own, reason: 'rerated' }];
+      }
       const target = event.correctsEventId === null ? undefined : this.targets.get(event.correctsEventId);
       const last = target && this.last.get(target.eventId);
       if (target && !last) this.closed.push(target.eventId);
-      return target && last && last.state !== 'reversed' ? [{ target, last, correctedBy: event.eventId }] : [];
+      return target && last && last.state !== 'reversed' ? [{ target, last, reason: `corrected_by:${event.eventId}` }] : [];
     });
+  }
+
+  private async takeBack(ready: readonly Decided[], round: number): Promise<void> {
+    const { tx, ledger, actor, batchId, postedAt } = this.input;
+    const corrections = this.toTakeBack(ready);
     if (corrections.length === 0) return;
     const reversals = corrections.flatMap(({ target, last }): SpendReversal[] =>
       last.transactionId === null
@@ -129,7 +161,7 @@ class BatchBooking {
           ],
     );
     const reversed = new Map((await ledger.reverse(tx, reversals, actor)).map((result) => [result.eventId, result]));
-    const rows = corrections.map(({ target, last, correctedBy }): PostingRow => ({
+    const rows = corrections.map(({ target, last, reason }): PostingRow => ({
       eventId: target.eventId,
       revision: last.revision + 1,
       state: 'reversed',
@@ -140,7 +172,7 @@ class BatchBooking {
       lines: [],
       priceVersion: null,
       interval: null,
-      reason: `corrected_by:${correctedBy}`,
+      reason,
       postedAt,
       provider: last.provider,
       model: last.model,
@@ -151,8 +183,8 @@ class BatchBooking {
       if (row) this.last.set(target.eventId, row);
       const result = reversed.get(target.eventId);
       const moved = result === undefined || result.transactionId === null ? null : result.balance.seq;
-      if (last.state === 'posted') this.movements.push(movementOf(target, -1, last, moved));
-      else this.closed.push(target.eventId);
+      if (last.state === 'posted') this.movements.push(movementOf(target, -1, last, moved, this.rerated.has(target.eventId)));
+      if (last.state !== 'posted' || last.reason !== null) this.closed.push(target.eventId);
     });
   }
 
@@ -189,7 +221,7 @@ class BatchBooking {
       lines: booking.lines,
       priceVersion: booking.priceVersion,
       interval: moved ? (posted?.intervals.get(event.eventId) ?? null) : null,
-      reason: null,
+      reason: booking.provisional,
       postedAt: this.input.postedAt,
       provider: booking.provider,
       model: booking.model,
@@ -231,6 +263,7 @@ function movementOf(
   sign: 1 | -1,
   booked: { provider: string; model: string; costNano: Nano; chargeNano: Nano },
   tenantSeq: bigint | null,
+  rerated: boolean,
 ): SpendMovement {
   return {
     eventId: event.eventId,
@@ -248,6 +281,7 @@ function movementOf(
     holdId: event.holdId,
     endsCall: event.endsCall,
     provisional: event.sourceId === BUILT_IN_SOURCES.hold,
+    rerated,
     tenantSeq,
     usage: event.usage,
     costNano: booked.costNano,

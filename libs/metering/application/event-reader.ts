@@ -43,6 +43,8 @@ export interface PostingView {
   readonly priceVersion: string | null;
   readonly interval: { readonly from: Nano; readonly to: Nano } | null;
   readonly reason: string | null;
+  /** Charged what was held for its call, until it can be rated; `reason` says what is missing. */
+  readonly provisional: boolean;
   readonly postedAt: Date;
 }
 

@@ -23,11 +23,33 @@ export interface SpendMovement {
   readonly endsCall: boolean;
   /** The charge of a hold whose call nobody reported: it stands until somebody does. */
   readonly provisional: boolean;
+  /** Whether it was booked provisionally before and is now rated: that charge is taken back and the exact one made. */
+  readonly rerated: boolean;
   /** The money transaction it belongs to; null when nothing moved. */
   readonly tenantSeq: bigint | null;
   readonly usage: Usage | null;
   readonly costNano: Nano;
   readonly chargeNano: Nano;
+}
+
+/** A call whose event has no price. */
+export interface UnpricedCall {
+  readonly eventId: string;
+  readonly tenantId: string;
+  /** uuid; as the sender named it, so it may be another tenant's or nobody's. */
+  readonly holdId: string | null;
+  readonly callId: string | null;
+  /** The event whose booking this one takes back: what that took from the hold is given back first. */
+  readonly correctsEventId: string | null;
+}
+
+/** What was held for calls before they were made; the context that makes holds answers it. */
+export abstract class HeldAmounts {
+  /**
+   * What the hold of each call can still stand in for, by event id. An event whose tenant has no such hold, or whose hold was used up by
+   * other events, is absent. Calls of one hold share it in the order given. Runs in the posting transaction.
+   */
+  abstract leftFor(tx: Sql, calls: readonly UnpricedCall[]): Promise<ReadonlyMap<string, Nano>>;
 }
 
 /**

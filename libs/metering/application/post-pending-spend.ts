@@ -9,10 +9,10 @@ import type { SpendLedger } from '#libs/ledger/index.js';
 import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import type { PriceBook } from '#libs/pricing/index.js';
 import { UNKNOWN_TENANT_ID, type TenantDirectory } from '#libs/tenancy/index.js';
-import { decideBooking, reportedCost, UNNAMED, type Booking } from '../domain/booking.js';
+import { bookByHold, decideBooking, reportedCost, UNNAMED, waitsForPrice, type Booking } from '../domain/booking.js';
 import type { PostableEvent } from '../domain/stored-event.js';
 import { bookBatch, type Decided } from './book-batch.js';
-import type { PostingParticipant } from './ports.js';
+import type { HeldAmounts, PostingParticipant } from './ports.js';
 import type { PendingEvent, PostingStore } from './posting-store.js';
 
 // 2,000 events keep a transaction near 100 ms, so that a shard's readers and the next wake-up never wait long.
@@ -33,6 +33,7 @@ export class PostPendingSpend {
     private readonly priceBook: PriceBook,
     private readonly tenants: TenantDirectory,
     private readonly participants: readonly PostingParticipant[],
+    private readonly held: HeldAmounts,
     private readonly clock: Clock,
     private readonly settings: { readonly absurdCostNano: Nano },
   ) {}
@@ -92,16 +93,32 @@ export class PostPendingSpend {
 
   private async book(tx: Sql, shard: number, taken: readonly PendingEvent[]): Promise<PendingEvent[]> {
     const tenants = await this.tenants.findMany([...new Set(taken.map((event) => event.tenantId))]);
+    const decided = taken.map((event): Decided => ({ event, booking: this.decide(event, tenants.get(event.tenantId)?.rateCardId ?? null) }));
     return await bookBatch({
       tx,
       store: this.store,
       shard,
-      decided: taken.map((event): Decided => ({ event, booking: this.decide(event, tenants.get(event.tenantId)?.rateCardId ?? null) })),
+      decided: await this.chargeHolds(tx, decided),
       ledger: this.ledger,
       participants: this.participants,
       postedAt: this.clock.now(),
       batchId: newUuid(this.clock.now()),
       actor: ACTOR,
+    });
+  }
+
+  /** Never free: what has no price yet is charged what is held for its call, where something is. */
+  private async chargeHolds(tx: Sql, decided: readonly Decided[]): Promise<readonly Decided[]> {
+    const unpriced = decided.filter(({ event, booking }) => waitsForPrice(booking) && (event.holdId !== null || event.callId !== null));
+    if (unpriced.length === 0) return decided;
+    const left = await this.held.leftFor(
+      tx,
+      unpriced.map(({ event }) => event),
+    );
+    return decided.map((item): Decided => {
+      const heldNano = waitsForPrice(item.booking) ? left.get(item.event.eventId) : undefined;
+      if (heldNano === undefined || !waitsForPrice(item.booking)) return item;
+      return { ...item, booking: bookByHold(item.event, item.booking, heldNano, this.settings.absurdCostNano) };
     });
   }
 

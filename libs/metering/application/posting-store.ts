@@ -34,6 +34,8 @@ export interface LastPosting {
   readonly interval: { readonly from: Nano; readonly to: Nano } | null;
   readonly provider: string;
   readonly model: string;
+  /** Of a posted one: why it is only provisional. */
+  readonly reason: string | null;
 }
 
 /** The poster's tables: a shard's work list, what was booked before, what is booked now. Every method runs in the caller's transaction. */

@@ -1,9 +1,11 @@
 /**
  * What becomes of one event at posting: booked at its rating, or set aside with the reason. Never free by accident: without a price or
- * without usage nothing is booked and the event waits in quarantine until a price, a better report or an operator settles it.
+ * without usage nothing is booked and the event waits in quarantine until a price, a better report or an operator settles it. Where money
+ * is held for its call, an event without a price is charged what is held until the price arrives.
  */
-import type { Nano } from '#libs/kernel/index.js';
+import { FEMTO_PER_NANO, type Nano } from '#libs/kernel/index.js';
 import type { RatedLine, Rating } from '#libs/pricing/index.js';
+import { BUILT_IN_SOURCES } from './source.js';
 import type { PostableEvent } from './stored-event.js';
 
 export type QuarantineReason = 'model_unpriced' | 'component_unpriced' | 'usage_unknown' | 'absurd_cost' | 'posting_failed';
@@ -17,11 +19,18 @@ export type Booking =
       readonly chargeNano: Nano;
       readonly lines: readonly RatedLine[];
       readonly priceVersion: string | null;
+      /** Why it is only provisional and stays listed until it can be rated; null for what stands. */
+      readonly provisional: QuarantineReason | null;
     }
   | { readonly kind: 'quarantine'; readonly reason: QuarantineReason; readonly priceVersion: string | null };
 
 /** Shown where an event names no provider or model. */
 export const UNNAMED = 'unknown';
+
+/** Stands for the version of the price that a provisional charge is waiting for. */
+const NO_PRICE = 'unpriced';
+/** The line of a charge that is what was held, not what was rated. */
+const HELD = 'hold';
 
 /** The cost the sender states, when the source is trusted for cost. */
 export function reportedCost(event: PostableEvent): Nano | null {
@@ -43,8 +52,10 @@ export function consumedNothing(event: PostableEvent): boolean {
  */
 export function decideBooking(event: PostableEvent, rate: () => Rating, absurdCostNano: Nano): Booking {
   if (consumedNothing(event) && reportedCost(event) === null) {
-    return { kind: 'post', provider: event.provider ?? UNNAMED, model: event.model ?? UNNAMED, costNano: 0n, chargeNano: 0n, lines: [], priceVersion: null };
+    return { ...unrated(event), costNano: 0n, chargeNano: 0n, lines: [], priceVersion: null, provisional: null };
   }
+  const heldNano = policyCharge(event);
+  if (heldNano !== null) return { ...heldCharge(event, heldNano), priceVersion: null, provisional: null };
   if (event.usage === null && reportedCost(event) === null) return { kind: 'quarantine', reason: 'usage_unknown', priceVersion: null };
   const rating = rate();
   if (!rating.ok) return { kind: 'quarantine', reason: rating.reason, priceVersion: null };
@@ -58,5 +69,32 @@ export function decideBooking(event: PostableEvent, rate: () => Rating, absurdCo
     chargeNano: rating.chargeNano,
     lines: rating.lines,
     priceVersion: rating.priceVersion,
+    provisional: null,
   };
+}
+
+/** Whether what is held for the event's call may stand in for the price it waits for. */
+export function waitsForPrice(booking: Booking): booking is Extract<Booking, { kind: 'quarantine' }> {
+  return booking.kind === 'quarantine' && (booking.reason === 'model_unpriced' || booking.reason === 'component_unpriced');
+}
+
+/** Charges an event without a price what is held for its call; beyond `absurdCostNano` it waits for an operator as any other. */
+export function bookByHold(event: PostableEvent, booking: Extract<Booking, { kind: 'quarantine' }>, heldNano: Nano, absurdCostNano: Nano): Booking {
+  if (heldNano <= 0n || heldNano > absurdCostNano) return booking;
+  return { ...heldCharge(event, heldNano), priceVersion: NO_PRICE, provisional: booking.reason };
+}
+
+/** What the policy of a hold that ran out charges of it: an amount that was worked out as a charge when it was held. */
+function policyCharge(event: PostableEvent): Nano | null {
+  return event.sourceId === BUILT_IN_SOURCES.hold && event.usage === null ? event.claimedCostNano : null;
+}
+
+/** A hold is an estimate of the charge, markup and all: marking it up again would take more than was held. */
+function heldCharge(event: PostableEvent, heldNano: Nano): Omit<Extract<Booking, { kind: 'post' }>, 'priceVersion' | 'provisional'> {
+  const line: RatedLine = { component: HELD, quantity: 1, unitPrice: heldNano * FEMTO_PER_NANO, costNano: heldNano, chargeNano: heldNano };
+  return { ...unrated(event), costNano: heldNano, chargeNano: heldNano, lines: [line] };
+}
+
+function unrated(event: PostableEvent): { readonly kind: 'post'; readonly provider: string; readonly model: string } {
+  return { kind: 'post', provider: event.provider ?? UNNAMED, model: event.model ?? UNNAMED };
 }

@@ -94,6 +94,7 @@ function toPosting(row: PostingJoin): PostingView {
     priceVersion: row.price_version,
     interval: row.interval_from === null || row.interval_to === null ? null : { from: row.interval_from, to: row.interval_to },
     reason: row.reason,
+    provisional: row.state === 'posted' && row.reason !== null,
     postedAt: row.posted_at,
   };
 }

@@ -72,8 +72,9 @@ export class PostgresPostingStore extends PostingStore {
       interval_to: Nano | null;
       provider: string;
       model: string;
+      reason: string | null;
     }>(
-      `SELECT DISTINCT ON (event_id) event_id, revision, state, transaction_id, cost_nano, charge_nano, interval_from, interval_to, provider, model
+      `SELECT DISTINCT ON (event_id) event_id, revision, state, transaction_id, cost_nano, charge_nano, interval_from, interval_to, provider, model, reason
        FROM metering.posting WHERE event_id = ANY($1::uuid[]) ORDER BY event_id, revision DESC`,
       [plainArray(eventIds)],
     );
@@ -89,6 +90,7 @@ export class PostgresPostingStore extends PostingStore {
           interval: row.interval_from === null || row.interval_to === null ? null : { from: row.interval_from, to: row.interval_to },
           provider: row.provider,
           model: row.model,
+          reason: row.reason,
         },
       ]),
     );

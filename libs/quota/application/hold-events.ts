@@ -19,6 +19,9 @@ export interface SettleFigures {
   readonly key: string;
 }
 
+/** `known`: the call has a report already, this charge of an earlier try or another one, and that is booked; `refused`: the inbox does not take the charge, it is a dead letter. */
+export type ChargeOutcome = 'charged' | 'known' | 'refused';
+
 export class HoldEvents {
   constructor(
     private readonly recordEvents: RecordEvents,
@@ -33,8 +36,8 @@ export class HoldEvents {
       provider: figures.provider ?? hold.facts?.provider ?? null,
       model: figures.model ?? hold.facts?.model ?? null,
       usage: figures.usage,
-      // A caller's word: the gateway's own exact report is better and corrects it.
-      quality: figures.usage === null ? 'unknown' : 'drained',
+      // A caller's word: better than what a policy charged for want of it, and the gateway's own exact report corrects it.
+      quality: figures.usage === null ? 'estimated' : 'drained',
       claimedCostNano: figures.costNano,
       claimsCall: figures.final,
     };
@@ -44,8 +47,8 @@ export class HoldEvents {
     return item;
   }
 
-  /** Charges holds that nobody reported, by their policy. Idempotent by hold: repeated, it finds its own event. */
-  async chargeUnresolved(holds: readonly Hold[]): Promise<void> {
+  /** Charges holds that nobody reported, by their policy; answers one outcome a hold. Idempotent by hold: repeated, it finds its own event. */
+  async chargeUnresolved(holds: readonly Hold[]): Promise<ChargeOutcome[]> {
     const reports = holds.map((hold): SpendReport => {
       // What was captured before the end was a part of the call, its input among it.
       const byInput = hold.policy === 'charge_input' && (hold.facts?.model ?? null) !== null && hold.capturedNano === 0n;
@@ -61,7 +64,8 @@ export class HoldEvents {
         metadata: { unresolved_policy: hold.policy },
       };
     });
-    await this.recordEvents.executeReports({ source: await this.source(BUILT_IN_SOURCES.hold), reports });
+    const { items } = await this.recordEvents.executeReports({ source: await this.source(BUILT_IN_SOURCES.hold), reports });
+    return items.map(outcomeOf);
   }
 
   private async source(sourceId: string): Promise<Source> {
@@ -69,6 +73,11 @@ export class HoldEvents {
     if (!source) throw new DomainError({ code: 'source.not_found', kind: 'not_found', publicMessage: `the built-in source ${sourceId} is missing` });
     return source;
   }
+}
+
+function outcomeOf(item: RecordedItem): ChargeOutcome {
+  if (item.outcome === 'rejected') return 'refused';
+  return item.outcome === 'conflict' || item.code === 'event.lower_quality' || item.code === 'event.duplicate' ? 'known' : 'charged';
 }
 
 function reportOf(hold: Hold, externalId: string): SpendReport {

@@ -5,7 +5,7 @@
  */
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
 import { digest128Hex, DomainError, MINUTE_MS, type Clock, type Nano } from '#libs/kernel/index.js';
-import { endHold, type Hold } from '../domain/hold.js';
+import { endHold, NOT_PROMISED, type Hold } from '../domain/hold.js';
 import { availableOf } from '../domain/wallet.js';
 import type { HoldJournal } from './hold-journal.js';
 import type { QuotaFence } from './ports.js';
@@ -44,6 +44,8 @@ export class QuotaService {
   /** What those who wait for a higher ceiling ask for together: one raise serves them all. */
   private readonly demand = new Map<string, Nano>();
   private readonly lastRaise = new Map<string, Raise>();
+  /** Holds whose asker was told that it took too long: taken back when they come, unless somebody who asked the same was promised them. */
+  private readonly abandoned = new Set<string>();
   private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
 
   constructor(
@@ -69,8 +71,14 @@ export class QuotaService {
     const first = await this.store.reserve(command);
     if (first.kind === 'held' && !command.strict) return this.promised(first, command);
     if (first.kind === 'refused' || first.kind === 'already_resolved' || first.kind === 'other_body') return first;
-    return await this.withinDeadline(this.reserveSlowly(first, command), (late) => {
-      if (late.kind === 'held') this.takeBack(late.hold);
+    const work = this.reserveSlowly(first, command);
+    return await this.withinDeadline(work, () => {
+      this.abandoned.add(command.holdId);
+      void work
+        .then((late) => {
+          if (late.kind === 'held' && this.abandoned.has(late.hold.holdId)) this.takeBack(late.hold);
+        }, ignore)
+        .finally(() => this.abandoned.delete(command.holdId));
     });
   }
 
@@ -79,7 +87,7 @@ export class QuotaService {
    * @throws DomainError storage.unavailable, quota.fenced, quota.deadline: the hold may have been raised, and holds more until it ends
    */
   async extend(command: ExtendCommand, strict: boolean): Promise<ExtendResult> {
-    return await this.withinDeadline(this.extendSlowly(command, strict), () => undefined);
+    return await this.withinDeadline(this.extendSlowly(command, strict), ignore);
   }
 
   /** Gives a hold's money back. When this returns, a crash does not bring the hold back. @throws DomainError storage.unavailable, quota.fenced */
@@ -160,6 +168,10 @@ export class QuotaService {
     if (result.kind === 'replayed') {
       // Its first asker may still wait for the commit: the same answer must not be given before it.
       if (!this.journal.isWritten(result.hold.holdId)) await this.journal.flush();
+      // Whoever asked first may have waited too long or failed: a hold that was taken back must not be promised to the second.
+      this.abandoned.delete(result.hold.holdId);
+      if ((await this.store.locate(result.hold.holdId)) === null)
+        throw unavailable('quota.store_unavailable', 'the hold of this call was taken back; ask again');
       return result;
     }
     if (result.kind !== 'held') return result;
@@ -176,7 +188,7 @@ export class QuotaService {
 
   /** Nobody was promised this hold: it must not be charged, whatever the store knows by now. */
   private takeBack(hold: Hold): void {
-    const ending = { to: 'released', resolution: 'not_promised' } as const;
+    const ending = { to: 'released', resolution: NOT_PROMISED } as const;
     void this.store.end({ tenantId: hold.tenantId, holdId: hold.holdId, ending, nowMs: this.nowMs() });
     const released = endHold(hold, ending, this.nowMs());
     if (released) this.journal.note(released);
@@ -305,7 +317,7 @@ export class QuotaService {
     }
   }
 
-  private async withinDeadline<T>(work: Promise<T>, onLate: (result: T) => void): Promise<T> {
+  private async withinDeadline<T>(work: Promise<T>, onDeadline: () => void): Promise<T> {
     const timer = new AbortController();
     const tooLate = Symbol('too late');
     // After a busy stretch of the event loop the timer is heard before the answers that have arrived: those come first.
@@ -314,7 +326,8 @@ export class QuotaService {
       .catch(() => tooLate);
     const first = await Promise.race([work, deadline]).finally(() => timer.abort());
     if (first !== tooLate) return first as T;
-    void work.then(onLate, () => undefined);
+    void work.catch(ignore);
+    onDeadline();
     throw unavailable('quota.deadline', 'the quota state did not answer in time');
   }
 
@@ -340,6 +353,8 @@ function chunkFor(availableNano: Nano | null, amountNano: Nano, burnNano: Nano):
   const chunkNano = quarterNano < wantedNano ? quarterNano : wantedNano;
   return chunkNano >= amountNano * CALLS_PER_CHUNK ? chunkNano : null;
 }
+
+function ignore(): void {}
 
 function unavailable(code: string, publicMessage: string): DomainError {
   return new DomainError({ code, kind: 'unavailable', publicMessage, retryAfterMs: 1_000 });

@@ -1,17 +1,22 @@
 /**
  * Ends holds whose time ran out. They become `unresolved`, never silently free: by policy their input, their estimate or the whole hold
  * is charged provisionally, and a late event corrects that. Holds of tenants that nobody asked for since the start are found in PostgreSQL.
+ * A hold whose charge would be a second one of its call, because another report of that call came first, is ended when that report's own
+ * booking had its time to do so: no money stays held for ever (H9).
  */
 import { MINUTE_MS, type Clock } from '#libs/kernel/index.js';
-import { isUncharged, type Hold } from '../domain/hold.js';
+import { isUncharged, type Ending, type Hold } from '../domain/hold.js';
 import type { HoldJournal } from './hold-journal.js';
-import type { HoldEvents } from './hold-events.js';
+import type { ChargeOutcome, HoldEvents } from './hold-events.js';
 import type { QuotaService } from './quota-service.js';
 import type { QuotaStore } from './quota-store.js';
 
 const BATCH = 500;
 /** A late event and the end of its hold miss each other within milliseconds; five minutes outlast a restart. */
 const MISSED_WITHIN_MS = 5 * MINUTE_MS;
+
+/** Longer than an acknowledged report waits to be booked, and with it to end its hold. */
+const BOOKED_WITHIN_MS = 5 * MINUTE_MS;
 
 /** What no process watches, as PostgreSQL tells it. */
 export interface ForgottenHolds {
@@ -21,6 +26,8 @@ export interface ForgottenHolds {
 
 export class SweepHolds {
   private readonly uncharged = new Map<string, Hold>();
+  /** Holds that no charge of their own will end, and how they end if nothing else does. */
+  private readonly chargeless = new Map<string, { readonly hold: Hold; readonly ending: Ending; readonly sinceMs: number }>();
 
   constructor(
     private readonly quota: QuotaService,
@@ -53,6 +60,7 @@ export class SweepHolds {
   async findForgotten(): Promise<void> {
     if (!this.quota.mayPromise) return;
     const now = this.clock.now();
+    await this.endChargeless(now.getTime());
     await this.forgotten.settleMissed(new Date(now.getTime() - MISSED_WITHIN_MS));
     for (const tenantId of await this.forgotten.tenantsToSweep(now, BATCH)) {
       if ((await this.store.wallet(tenantId)) === 'unknown') await this.quota.load(tenantId);
@@ -65,11 +73,41 @@ export class SweepHolds {
   }
 
   private async charge(): Promise<void> {
-    if (this.uncharged.size === 0) return;
-    const holds = [...this.uncharged.values()].slice(0, BATCH);
-    // First the state, then the charge: after a crash in between, the load finds an unresolved hold without its charge and takes it up.
-    await this.journal.flush();
-    await this.events.chargeUnresolved(holds);
-    for (const hold of holds) this.uncharged.delete(hold.holdId);
+    const taken = [...this.uncharged.keys()].slice(0, BATCH);
+    if (taken.length === 0) return;
+    // As they are by now: one may have been settled, released or partly paid since it ran out and an earlier try failed.
+    const current = await Promise.all(taken.map(async (holdId) => await this.store.locate(holdId)));
+    const holds = current.filter((hold): hold is Hold => hold !== null && isUncharged(hold));
+    if (holds.length > 0) {
+      // First the state, then the charge: after a crash in between, the load finds an unresolved hold without its charge and takes it up.
+      await this.journal.flush();
+      const outcomes = await this.events.chargeUnresolved(holds);
+      holds.forEach((hold, index) => {
+        const ending = endingWithoutCharge(outcomes[index]);
+        if (ending !== null) this.chargeless.set(hold.holdId, { hold, ending, sinceMs: this.clock.now().getTime() });
+      });
+    }
+    for (const holdId of taken) this.uncharged.delete(holdId);
   }
+
+  private async endChargeless(nowMs: number): Promise<void> {
+    const due = [...this.chargeless.values()].filter(({ sinceMs }) => nowMs - sinceMs >= BOOKED_WITHIN_MS);
+    // What was booked and not told yet must count as spent before the hold's money is free: read anew, both come at once.
+    for (const tenantId of new Set(due.map(({ hold }) => hold.tenantId))) {
+      await this.store.forget(tenantId);
+      await this.quota.load(tenantId);
+    }
+    for (const { hold, ending } of due) {
+      this.chargeless.delete(hold.holdId);
+      const result = await this.store.end({ tenantId: hold.tenantId, holdId: hold.holdId, ending, nowMs });
+      if (result.kind === 'ended') this.journal.note(result.hold);
+    }
+    if (due.length > 0) await this.journal.flush();
+  }
+}
+
+/** How a hold ends whose policy's charge will not be booked; null when it will. */
+function endingWithoutCharge(outcome: ChargeOutcome | undefined): Ending | null {
+  if (outcome === 'known') return { to: 'settled', resolution: 'reported_before' };
+  return outcome === 'refused' ? { to: 'released', resolution: 'not_chargeable' } : null;
 }

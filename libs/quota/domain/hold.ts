@@ -36,7 +36,10 @@ export interface Hold {
   /** `fence` stands for promises a crash may have lost; it belongs to no call and is released by itself. */
   readonly kind: 'call' | 'fence';
   readonly state: HoldState;
-  /** How it ended: `event`, `late_event`, `release`, `not_promised`, `expired`, and `charged` once an expired one is charged by its policy. */
+  /**
+   * How it ended: `event`, `late_event`, `release`, `not_promised`, `expired`, `charged` once an expired one is charged by its policy,
+   * `reported_before` where that charge would be a second one of a call that has its report, `not_chargeable` where the inbox refuses it.
+   */
   readonly resolution: string | null;
   readonly amountNano: Nano;
   /** Sum of the charges of booked events; may exceed the amount (estimate overrun). */
@@ -68,6 +71,13 @@ export function isUncharged(hold: Pick<Hold, 'state' | 'policy' | 'resolution'>)
 export function chargeHold(hold: Hold): Hold {
   return hold.state === 'unresolved' ? { ...hold, resolution: 'charged' } : hold;
 }
+
+/** Whether anybody was told of it: a hold that was taken back unpromised does not answer for its call. */
+export function wasPromised(hold: Pick<Hold, 'resolution'>): boolean {
+  return hold.resolution !== NOT_PROMISED;
+}
+
+export const NOT_PROMISED = 'not_promised';
 
 export type Ending = { readonly to: 'settled' | 'released' | 'unresolved'; readonly resolution: string };
 

@@ -4,7 +4,7 @@
  * The cost of a reserve is a few map look-ups, whatever the number of tenants, open holds or past calls.
  */
 import type { Nano } from '#libs/kernel/index.js';
-import { captureHold, chargeHold, endHold, extendHold, heldBy, isUncharged, type Ending, type Hold } from '../domain/hold.js';
+import { captureHold, chargeHold, endHold, extendHold, heldBy, isUncharged, wasPromised, type Ending, type Hold } from '../domain/hold.js';
 import { judgeWallet } from '../domain/wallet.js';
 import {
   QuotaStore,
@@ -222,7 +222,7 @@ export class MemoryQuotaStore extends QuotaStore {
     if (hold.callDigest === null) return;
     state.byCall.delete(hold.callDigest);
     if (state.byCall.size === 0) state.byCall = NONE;
-    if (hold.resolvedAtMs !== null) this.resolvedCalls.add(hold.callDigest, hold.resolvedAtMs);
+    if (hold.resolvedAtMs !== null && wasPromised(hold)) this.resolvedCalls.add(hold.callDigest, hold.resolvedAtMs);
   }
 
   private drop(tenantId: string): void {

@@ -79,7 +79,8 @@ export const BELONGS_TO_HOLD = `c.tenant_id = h.tenant_id
 const END_HOLDS = {
   name: 'quota.end-holds',
   // The posting transaction marks a charge first; a state noted before it must not undo that.
-  text: `UPDATE quota.hold h SET state = n.state, resolution = CASE WHEN n.state = 'unresolved' AND h.resolution = 'charged' THEN 'charged' ELSE n.resolution END, captured_nano = n.captured_nano, resolved_at = to_timestamp(n.resolved_ms / 1000.0)
+  text: `UPDATE quota.hold h SET state = n.state, resolution = CASE WHEN n.state = 'unresolved' AND h.resolution = 'charged' THEN 'charged' ELSE n.resolution END,
+           captured_nano = CASE WHEN n.state = 'unresolved' AND h.resolution = 'charged' THEN h.captured_nano ELSE n.captured_nano END, resolved_at = to_timestamp(n.resolved_ms / 1000.0)
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::float8[]) AS n (hold_id, state, resolution, captured_nano, resolved_ms)
          WHERE h.hold_id = n.hold_id AND h.state IN ('active', 'unresolved')`,
 };

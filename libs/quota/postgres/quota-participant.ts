@@ -1,8 +1,10 @@
 /**
- * Quota's part in the posting transaction: where one process alone may work on the database, a stale one is refused here; what each event takes from its hold, and how large answers are. Only tenants that have ever
- * asked for a hold are written, so a tenant that is merely metered costs nothing here.
+ * Quota's part in the posting transaction: where one process alone may work on the database, a stale one is refused here; what each event
+ * takes from its hold, and how large answers are. Only tenants that have ever asked for a hold are written, so a tenant that is merely
+ * metered costs nothing here. An event that is rated after a provisional charge keeps its place: what it took is replaced, and the hold
+ * that it closed then is not looked for again, for its call id may have been given to another call since.
  */
-import type { Clock } from '#libs/kernel/index.js';
+import type { Clock, Nano } from '#libs/kernel/index.js';
 import { PostingParticipant, type SpendMovement } from '#libs/metering/index.js';
 import { appendOutbox } from '#libs/platform/outbox/outbox.js';
 import { plainArray, textArray } from '#libs/platform/postgres/array-literal.js';
@@ -37,10 +39,11 @@ export class QuotaParticipant extends PostingParticipant {
       .filter((movement) => movement.holdId !== null || movement.callId !== null)
       .map((movement): CaptureRow => ({ movement, callDigest: movement.callId === null ? null : callDigestOf(movement.tenantId, movement.callId) }));
     await insertCaptures(tx, rows, this.clock.now());
-    await settleUnresolved(tx, rows);
-    await markCharged(tx, rows);
+    const news = rows.filter(({ movement }) => !(movement.rerated && endsItsHold(movement)));
+    await settleUnresolved(tx, news);
+    await markCharged(tx, news);
     await learnOutputs(tx, own);
-    await tellStore(tx, rows);
+    await tellStore(tx, news);
   }
 
   private async tenantsWithHolds(tx: Sql, movements: readonly SpendMovement[]): Promise<Set<string>> {
@@ -54,13 +57,16 @@ export class QuotaParticipant extends PostingParticipant {
   }
 }
 
-async function insertCaptures(tx: Sql, rows: readonly CaptureRow[], at: Date): Promise<void> {
+async function insertCaptures(tx: Sql, captures: readonly CaptureRow[], at: Date): Promise<void> {
+  const rows = addUp(captures);
   if (rows.length === 0) return;
   await tx.execute(
     {
       name: 'quota.insert-captures',
-      text: `INSERT INTO quota.capture (tenant_id, event_id, sign, hold_id, call_digest, charge_nano, closes, provisional, tenant_seq, posted_at)
-             SELECT *, $10::timestamptz FROM unnest($1::text[], $2::uuid[], $3::smallint[], $4::uuid[], $5::bytea[], $6::bigint[], $7::boolean[], $8::boolean[], $9::bigint[])`,
+      text: `INSERT INTO quota.capture AS c (tenant_id, event_id, sign, hold_id, call_digest, charge_nano, closes, provisional, tenant_seq, posted_at)
+             SELECT *, $10::timestamptz FROM unnest($1::text[], $2::uuid[], $3::smallint[], $4::uuid[], $5::bytea[], $6::bigint[], $7::boolean[], $8::boolean[], $9::bigint[])
+             ON CONFLICT (tenant_id, event_id, sign) DO UPDATE
+               SET charge_nano = c.charge_nano + excluded.charge_nano, closes = c.closes OR excluded.closes, tenant_seq = coalesce(excluded.tenant_seq, c.tenant_seq)`,
     },
     [
       textArray(rows.map(({ movement }) => movement.tenantId)),
@@ -68,7 +74,7 @@ async function insertCaptures(tx: Sql, rows: readonly CaptureRow[], at: Date): P
       plainArray(rows.map(({ movement }) => movement.sign)),
       plainArray(rows.map(({ movement }) => movement.holdId)),
       textArray(rows.map(({ callDigest }) => (callDigest === null ? null : `\\x${callDigest}`))),
-      plainArray(rows.map(({ movement }) => movement.chargeNano)),
+      plainArray(rows.map(({ chargeNano }) => chargeNano)),
       plainArray(rows.map(({ movement }) => closes(movement))),
       plainArray(rows.map(({ movement }) => movement.provisional)),
       plainArray(rows.map(({ movement }) => movement.tenantSeq)),
@@ -76,6 +82,17 @@ async function insertCaptures(tx: Sql, rows: readonly CaptureRow[], at: Date): P
       at,
     ],
   );
+}
+
+/** One row for each event and sign: an event may be booked, taken back and booked again in one batch. */
+function addUp(captures: readonly CaptureRow[]): (CaptureRow & { readonly chargeNano: Nano })[] {
+  const sums = new Map<string, CaptureRow & { readonly chargeNano: Nano }>();
+  for (const capture of captures) {
+    const { tenantId, eventId, sign, chargeNano } = capture.movement;
+    const key = JSON.stringify([tenantId, eventId, sign]);
+    sums.set(key, { ...capture, chargeNano: chargeNano + (sums.get(key)?.chargeNano ?? 0n) });
+  }
+  return [...sums.values()];
 }
 
 /** A late event settles a hold that had run out; its money was freed or charged by policy before. */
@@ -105,15 +122,12 @@ async function markCharged(tx: Sql, rows: readonly CaptureRow[]): Promise<void> 
   await tx.execute(
     {
       name: 'quota.mark-charged',
-      text: `UPDATE quota.hold h SET resolution = 'charged', captured_nano = h.captured_nano + n.charge_nano
-             FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS n (tenant_id, hold_id, charge_nano)
+      text: `UPDATE quota.hold h SET resolution = 'charged',
+               captured_nano = greatest(0, (SELECT sum(c.sign * c.charge_nano) FROM quota.capture c WHERE ${BELONGS_TO_HOLD}))
+             FROM unnest($1::text[], $2::uuid[]) AS n (tenant_id, hold_id)
              WHERE h.tenant_id = n.tenant_id AND h.hold_id = n.hold_id AND h.state = 'unresolved'`,
     },
-    [
-      textArray(charges.map(({ movement }) => movement.tenantId)),
-      plainArray(charges.map(({ movement }) => movement.holdId)),
-      plainArray(charges.map(({ movement }) => movement.chargeNano)),
-    ],
+    [textArray(charges.map(({ movement }) => movement.tenantId)), plainArray(charges.map(({ movement }) => movement.holdId))],
   );
 }
 
@@ -173,5 +187,9 @@ async function tellStore(tx: Sql, rows: readonly CaptureRow[]): Promise<void> {
  * unresolved hold says nothing about its call.
  */
 function closes(movement: SpendMovement): boolean {
-  return movement.sign === 1 && !movement.provisional && movement.endsCall && (movement.status === 'success' || movement.status === 'cancelled');
+  return movement.sign === 1 && endsItsHold(movement);
+}
+
+function endsItsHold(movement: SpendMovement): boolean {
+  return !movement.provisional && movement.endsCall && (movement.status === 'success' || movement.status === 'cancelled');
 }

@@ -8,7 +8,7 @@ import { textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import type { FundingSource } from '../application/ports.js';
 import type { TenantSnapshot } from '../application/quota-store.js';
-import { captureHold, isUncharged, type Hold } from '../domain/hold.js';
+import { captureHold, isUncharged, NOT_PROMISED, type Hold } from '../domain/hold.js';
 import { assertEpoch } from './epoch.js';
 import { BELONGS_TO_HOLD, fromHoldRow, writeHolds, type HoldRow } from './hold-rows.js';
 
@@ -126,8 +126,8 @@ async function readOpenHolds(tx: Sql, tenantIds: readonly string[], now: Date): 
 async function readRecentCalls(tx: Sql, tenantIds: readonly string[], now: Date): Promise<Map<string, { callDigest: string; resolvedAtMs: number }[]>> {
   const rows = await tx.query<{ tenant_id: string; call_digest: Buffer; resolved_at: Date }>(
     `SELECT tenant_id, call_digest, resolved_at FROM quota.hold
-     WHERE tenant_id = ANY($1::text[]) AND call_digest IS NOT NULL AND state <> 'active' AND resolved_at > $2`,
-    [textArray(tenantIds), new Date(now.getTime() - RECENT_MS)],
+     WHERE tenant_id = ANY($1::text[]) AND call_digest IS NOT NULL AND state <> 'active' AND resolved_at > $2 AND resolution IS DISTINCT FROM $3`,
+    [textArray(tenantIds), new Date(now.getTime() - RECENT_MS), NOT_PROMISED],
   );
   const byTenant = new Map<string, { callDigest: string; resolvedAtMs: number }[]>();
   for (const row of rows) {

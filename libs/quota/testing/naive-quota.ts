@@ -6,7 +6,7 @@ export interface NaiveHold {
   amount: bigint;
   taken: bigint;
   state: 'active' | 'settled' | 'released' | 'unresolved';
-  readonly policy: 'charge_hold' | 'release';
+  readonly policy: 'charge_hold' | 'charge_input' | 'release';
   charged: boolean;
   expires: number;
   endedAt: number | null;
@@ -28,7 +28,7 @@ export class NaiveQuota {
   constructor(readonly limit: bigint) {}
 
   isOpen(hold: NaiveHold): boolean {
-    return hold.state === 'active' || (hold.state === 'unresolved' && hold.policy === 'charge_hold' && !hold.charged);
+    return hold.state === 'active' || (hold.state === 'unresolved' && hold.policy !== 'release' && !hold.charged);
   }
 
   kept(hold: NaiveHold): bigint {

@@ -2,8 +2,9 @@
  * The quota of one tenant with a PostgreSQL that fits in a page: rows, captures, balance and outbox as the product writes them, a crash that
  * loses everything else, and a relay that may deliver twice. What is promised is decided by the real store, service, journal and sweep.
  */
+import { DomainError } from '#libs/kernel/index.js';
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
-import type { HoldEvents } from '../application/hold-events.js';
+import type { ChargeOutcome, HoldEvents } from '../application/hold-events.js';
 import { HoldJournal } from '../application/hold-journal.js';
 import { QuotaFence } from '../application/ports.js';
 import { QuotaService } from '../application/quota-service.js';
@@ -118,8 +119,17 @@ export class World {
   service!: QuotaService;
   sweep!: SweepHolds;
   private fences = 0;
+  /** Calls that another report was heard of, by digest: the inbox takes no second one. */
+  readonly reportedCalls = new Set<string>();
+  /** Whether the inbox takes nothing at the moment. */
+  inboxAway = false;
 
-  constructor() {
+  /** Writes of holds wait for it. */
+  writeGate: Promise<void> = Promise.resolve();
+  /** Snapshots wait for it. */
+  loadGate: Promise<void> = Promise.resolve();
+
+  constructor(private readonly storeDeadlineMs = 60_000) {
     this.boot();
   }
 
@@ -155,7 +165,7 @@ export class World {
     };
     this.journal = new HoldJournal(
       async (ended, live) => {
-        await Promise.resolve();
+        await this.writeGate;
         current();
         disk.write(ended, live);
       },
@@ -170,10 +180,11 @@ export class World {
         return true;
       },
     };
-    this.service = new QuotaService(this.store, this.journal, truth, this.fence, clock, { storeDeadlineMs: 60_000 });
+    this.service = new QuotaService(this.store, this.journal, truth, this.fence, clock, { storeDeadlineMs: this.storeDeadlineMs });
     const events = {
       chargeUnresolved: async (holds: readonly Hold[]) => {
-        for (const hold of holds) if (!this.charged.has(hold.holdId)) this.charge(hold);
+        if (this.inboxAway) throw new DomainError({ code: 'storage.unavailable', kind: 'unavailable', publicMessage: 'away' });
+        return holds.map((hold) => this.charge(hold));
       },
     } as unknown as HoldEvents;
     this.sweep = new SweepHolds(
@@ -186,15 +197,18 @@ export class World {
     );
   }
 
-  private charge(hold: Hold): void {
+  private charge(hold: Hold): ChargeOutcome {
+    const known =
+      this.charged.has(hold.holdId) || this.reportedCalls.has(hold.callDigest ?? '') || this.disk.capturesOf(hold).some((capture) => capture.closes);
     this.charged.add(hold.holdId);
-    if (this.disk.capturesOf(hold).some((capture) => capture.closes)) return;
+    if (known) return 'known';
     const left = hold.capturedNano >= hold.amountNano ? 0n : hold.amountNano - hold.capturedNano;
     this.disk.book(-left, [{ holdId: hold.holdId, callDigest: null, signedNano: left, closes: false, provisional: true }]);
+    return 'charged';
   }
 
   private async load(epoch: bigint): Promise<Awaited<ReturnType<ConstructorParameters<typeof QuotaService>[2]['load']>>[number]> {
-    await Promise.resolve();
+    await this.loadGate;
     const { disk, nowMs } = this;
     const lost = disk.ceiling - disk.recorded;
     if (disk.reserveEpoch !== epoch && lost > 0n) {

@@ -44,7 +44,8 @@ export function toEventWire({ event, postings }: EventView): z.infer<typeof even
     state: posting?.state ?? 'pending',
     state_reason: posting?.reason ?? null,
     status: event.status,
-    usage_quality: QUALITY_NAMES.get(event.quality) ?? 'unknown',
+    // The usage is as good as it was reported, but the money is what was held.
+    usage_quality: posting?.provisional ? 'hold' : (QUALITY_NAMES.get(event.quality) ?? 'unknown'),
     usage: event.usage,
     provider: event.provider,
     model: event.model,
