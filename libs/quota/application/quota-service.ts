@@ -75,8 +75,8 @@ export class QuotaService {
    * Raises a hold's amount and end, whatever has to be loaded or raised first. A strict one is committed when this returns.
    * @throws DomainError storage.unavailable, quota.fenced, quota.deadline: the hold may have been raised, and holds more until it ends
    */
-  async extend(command: ExtendCommand, strict: boolean): Promise<ExtendResult> {
-    return await this.withinDeadline(this.extendSlowly(command, strict), () => undefined);
+  async extend(command: ExtendCommand): Promise<ExtendResult> {
+    return await this.withinDeadline(this.extendSlowly(command), () => undefined);
   }
 
   /** Gives a hold's money back. When this returns, a crash does not bring the hold back. @throws DomainError storage.unavailable, quota.fenced */
@@ -179,7 +179,7 @@ export class QuotaService {
     if (released) this.journal.note(released);
   }
 
-  private async extendSlowly(command: ExtendCommand, strict: boolean): Promise<ExtendResult> {
+  private async extendSlowly(command: ExtendCommand): Promise<ExtendResult> {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       this.assertMayPromise();
       const result = await this.store.extend(command);
@@ -189,7 +189,7 @@ export class QuotaService {
         if (wallet !== 'unknown') await this.raise(command.tenantId, wallet.promisedNano, result.promisedNano);
       } else {
         if (result.kind === 'ended') this.journal.note(result.hold);
-        if (result.kind === 'ended' && strict) await this.journal.flush();
+        if (result.kind === 'ended' && command.strict) await this.journal.flush();
         return result;
       }
     }

@@ -80,9 +80,11 @@ export class MemoryQuotaStore extends QuotaStore {
     const riseNano = extended.amountNano - hold.amountNano;
     const verdict = judgeWallet(state, input.rule, riseNano);
     if (!verdict.fits && input.enforce) return { kind: 'refused', code: verdict.code, wallet: viewOf(state) };
-    const promisedNano = state.promisedNano + riseNano;
-    if (riseNano > 0n && promisedNano > state.ceilingNano) return { kind: 'above_ceiling', promisedNano };
-    state.promisedNano = promisedNano;
+    if (!input.strict) {
+      const promisedNano = state.promisedNano + riseNano;
+      if (riseNano > 0n && promisedNano > state.ceilingNano) return { kind: 'above_ceiling', promisedNano };
+      state.promisedNano = promisedNano;
+    }
     this.replace(state, hold, extended);
     return { kind: 'ended', hold: extended, wallet: viewOf(state) };
   }
