@@ -24,6 +24,8 @@ const LATELY_ENDED = 10_000;
 export class HoldJournal {
   /** Latest state of what is to be written, by hold. */
   private dirty = new Map<string, Hold>();
+  /** What is being written at this moment. */
+  private underWay: ReadonlyMap<string, Hold> = new Map();
   private waiting: Waiting[] = [];
   /** Open holds whose row exists, or may exist after a commit whose answer was lost: their end has to be written. */
   private readonly written = new Set<string>();
@@ -54,6 +56,11 @@ export class HoldJournal {
   /** Whether the hold's row exists, or may exist. */
   isWritten(holdId: string): boolean {
     return this.written.has(holdId);
+  }
+
+  /** Whether the hold's row is there as it is now: what was written of it is answered, and nothing newer waits. */
+  isCommitted(holdId: string): boolean {
+    return this.written.has(holdId) && !this.dirty.has(holdId) && !this.underWay.has(holdId);
   }
 
   /** A hold that has no row, or not this state of it: not yet, or never because it was short. */
@@ -90,6 +97,7 @@ export class HoldJournal {
   private async writeAll(): Promise<void> {
     const holds = [...this.dirty.values()];
     const waiting = this.waiting.splice(0);
+    this.underWay = this.dirty;
     this.dirty = new Map();
     const failed = new Map<string, unknown>();
     let unavailable: unknown = null;
@@ -98,6 +106,7 @@ export class HoldJournal {
       unavailable ??= await this.writeBatch(batch, failed);
       if (unavailable !== null) this.keep(batch);
     }
+    this.underWay = new Map();
     if (unavailable !== null && waiting.length === 0) this.onFailure(unavailable);
     for (const { holdId, resolve, reject } of waiting) {
       const error = unavailable ?? (holdId === null ? undefined : failed.get(holdId));

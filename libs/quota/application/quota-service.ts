@@ -144,6 +144,8 @@ export class QuotaService {
     let result = first;
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       if (result.kind === 'unknown') await this.load(command.tenantId);
+      // Its first asker may still wait for the commit: the same answer must not be given before it, nor if it fails.
+      else if (result.kind === 'replayed' && !this.journal.isCommitted(result.hold.holdId)) await this.journal.flush();
       else if (result.kind === 'above_ceiling') current = await this.inDemand(current, () => this.coverOrCommit(current));
       else return await this.secure(result, current);
       this.assertMayPromise();
@@ -154,11 +156,6 @@ export class QuotaService {
   }
 
   private async secure(result: ReserveResult, command: ReserveCommand): Promise<ReserveResult> {
-    if (result.kind === 'replayed') {
-      // Its first asker may still wait for the commit: the same answer must not be given before it.
-      if (!this.journal.isWritten(result.hold.holdId)) await this.journal.flush();
-      return result;
-    }
     if (result.kind !== 'held') return result;
     if (!command.strict) return this.promised(result, command);
     try {

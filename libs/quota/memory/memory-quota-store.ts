@@ -215,7 +215,8 @@ export class MemoryQuotaStore extends QuotaStore {
     this.tenantOfHold.delete(hold.holdId);
     if (hold.callDigest === null) return;
     state.byCall.delete(hold.callDigest);
-    if (hold.resolvedAtMs !== null) this.resolvedCalls.add(hold.callDigest, hold.resolvedAtMs);
+    // A hold that nobody was promised is a denial, and a denial is not remembered.
+    if (hold.resolvedAtMs !== null && hold.resolution !== 'not_promised') this.resolvedCalls.add(hold.callDigest, hold.resolvedAtMs);
   }
 
   private drop(tenantId: string): void {

@@ -126,7 +126,7 @@ async function readOpenHolds(tx: Sql, tenantIds: readonly string[], now: Date): 
 async function readRecentCalls(tx: Sql, tenantIds: readonly string[], now: Date): Promise<Map<string, { callDigest: string; resolvedAtMs: number }[]>> {
   const rows = await tx.query<{ tenant_id: string; call_digest: Buffer; resolved_at: Date }>(
     `SELECT tenant_id, call_digest, resolved_at FROM quota.hold
-     WHERE tenant_id = ANY($1::text[]) AND call_digest IS NOT NULL AND state <> 'active' AND resolved_at > $2`,
+     WHERE tenant_id = ANY($1::text[]) AND call_digest IS NOT NULL AND state <> 'active' AND resolution IS DISTINCT FROM 'not_promised' AND resolved_at > $2`,
     [textArray(tenantIds), new Date(now.getTime() - RECENT_MS)],
   );
   const byTenant = new Map<string, { callDigest: string; resolvedAtMs: number }[]>();

@@ -1,0 +1,87 @@
+import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
+import { DomainError } from '#libs/kernel/index.js';
+import { HoldJournal } from '../application/hold-journal.js';
+import { QuotaFence } from '../application/ports.js';
+import { callDigestOf, QuotaService } from '../application/quota-service.js';
+import type { ReserveCommand } from '../application/quota-store.js';
+import type { Hold } from '../domain/hold.js';
+import { FACTS } from '../testing/quota-world.js';
+import { MemoryQuotaStore } from './memory-quota-store.js';
+
+class SteadyFence extends QuotaFence {
+  override readonly exclusive = true;
+  override current(): bigint | null {
+    return 1n;
+  }
+  override onLost(): void {}
+}
+
+const clock = new FixedClock();
+const emptyWallet = { seq: 0n, postedNano: 100n, holds: [], recentCalls: [], promisedNano: 0n, ceilingNano: 0n };
+
+function ask(holdId: string): ReserveCommand {
+  return {
+    ...{ tenantId: 'acme', holdId, amountNano: 60n, nowMs: clock.now().getTime(), ttlMs: 60_000, bodyHash: 'ab', policy: 'charge_input', facts: FACTS },
+    ...{ callDigest: callDigestOf('acme', 'call'), rule: { creditLimitNano: 0n }, enforce: true, strict: true },
+  };
+}
+
+/** A service whose database answers a write only when it is told to. */
+function slowDatabase(): { service: QuotaService; writes: { ended: readonly Hold[]; live: readonly Hold[]; answer: (error?: unknown) => void }[] } {
+  const writes: ReturnType<typeof slowDatabase>['writes'] = [];
+  const journal = new HoldJournal(
+    async (ended, live) =>
+      await new Promise<void>((resolve, reject) => writes.push({ ended, live, answer: (error) => (error === undefined ? resolve() : reject(error)) })),
+    () => undefined,
+  );
+  const truth = { load: async (ids: readonly string[]) => ids.map((tenantId) => ({ ...emptyWallet, tenantId })), raise: async () => true };
+  return { service: new QuotaService(new MemoryQuotaStore(), journal, truth, new SteadyFence(), clock, { storeDeadlineMs: 60_000 }), writes };
+}
+
+const turn = async (): Promise<void> => await new Promise((resolve) => setImmediate(resolve));
+const away = new DomainError({ code: 'storage.unavailable', kind: 'unavailable', publicMessage: 'away' });
+
+describe('a strict call that is asked for twice', () => {
+  it('is not allowed to the second asker before the commit of the first', async () => {
+    const { service, writes } = slowDatabase();
+    const first = service.reserve(ask('h1'));
+    await turn();
+    let answered = false;
+    const second = service.reserve(ask('h2')).finally(() => (answered = true));
+    await turn();
+    expect([writes.length, answered]).toEqual([1, false]);
+    writes[0]!.answer();
+    expect([await first, await second]).toMatchObject([
+      { kind: 'held', hold: { holdId: 'h1' } },
+      { kind: 'replayed', hold: { holdId: 'h1' } },
+    ]);
+  });
+
+  it('is asked anew by the second when the commit of the first fails: nobody is promised a hold that was taken back', async () => {
+    const { service, writes } = slowDatabase();
+    const first = service.reserve(ask('h1'));
+    await turn();
+    const second = service.reserve(ask('h2'));
+    await turn();
+    writes[0]!.answer(away);
+    await expect(first).rejects.toMatchObject({ code: 'storage.unavailable' });
+    for (let next = 1; next < 4; next += 1) {
+      await turn();
+      writes[next]?.answer();
+    }
+    expect(await second).toMatchObject({ kind: 'held', hold: { holdId: 'h2' }, wallet: { heldNano: 60n } });
+  });
+
+  it('a hold that was never promised is not remembered: asking again asks again', async () => {
+    const { service, writes } = slowDatabase();
+    const first = service.reserve(ask('h1'));
+    await turn();
+    writes[0]!.answer(away);
+    await expect(first).rejects.toMatchObject({ code: 'storage.unavailable' });
+    const again = service.reserve(ask('h2'));
+    await turn();
+    expect(writes[1]).toMatchObject({ ended: [{ holdId: 'h1', state: 'released' }], live: [{ holdId: 'h2' }] });
+    writes[1]!.answer();
+    expect(await again).toMatchObject({ kind: 'held', hold: { holdId: 'h2' }, wallet: { heldNano: 60n } });
+  });
+});
