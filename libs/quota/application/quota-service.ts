@@ -40,6 +40,8 @@ export class QuotaService {
   private readonly raising = new Map<string, Promise<boolean>>();
   /** What those who wait for a higher ceiling ask for together: one raise serves them all. */
   private readonly demand = new Map<string, Nano>();
+  /** Holds that nobody was told of yet; a repeat of the call may be told before its first asker. */
+  private readonly unanswered = new Set<string>();
   private readonly lastRaise = new Map<string, Raise>();
   private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
 
@@ -66,9 +68,17 @@ export class QuotaService {
     const first = await this.store.reserve(command);
     if (first.kind === 'held' && !command.strict) return this.promised(first, command);
     if (first.kind === 'refused' || first.kind === 'already_resolved' || first.kind === 'other_body') return first;
-    return await this.withinDeadline(this.reserveSlowly(first, command), (late) => {
-      if (late.kind === 'held') this.takeBack(late.hold);
+    const { holdId } = command;
+    this.unanswered.add(holdId);
+    const work = this.reserveSlowly(first, command).catch((error: unknown) => {
+      this.unanswered.delete(holdId);
+      throw error;
     });
+    const result = await this.withinDeadline(work, (late) => {
+      if (this.unanswered.delete(holdId) && late.kind === 'held') this.takeBack(late.hold);
+    });
+    this.unanswered.delete(holdId);
+    return result;
   }
 
   /**
@@ -156,6 +166,7 @@ export class QuotaService {
   }
 
   private async secure(result: ReserveResult, command: ReserveCommand): Promise<ReserveResult> {
+    if (result.kind === 'replayed') this.unanswered.delete(result.hold.holdId);
     if (result.kind !== 'held') return result;
     if (!command.strict) return this.promised(result, command);
     try {

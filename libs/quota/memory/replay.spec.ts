@@ -27,7 +27,7 @@ function ask(holdId: string): ReserveCommand {
 }
 
 /** A service whose database answers a write only when it is told to. */
-function slowDatabase(): { service: QuotaService; writes: { ended: readonly Hold[]; live: readonly Hold[]; answer: (error?: unknown) => void }[] } {
+function slowDatabase(storeDeadlineMs = 60_000): { service: QuotaService; writes: { ended: readonly Hold[]; live: readonly Hold[]; answer: (error?: unknown) => void }[] } {
   const writes: ReturnType<typeof slowDatabase>['writes'] = [];
   const journal = new HoldJournal(
     async (ended, live) =>
@@ -35,7 +35,7 @@ function slowDatabase(): { service: QuotaService; writes: { ended: readonly Hold
     () => undefined,
   );
   const truth = { load: async (ids: readonly string[]) => ids.map((tenantId) => ({ ...emptyWallet, tenantId })), raise: async () => true };
-  return { service: new QuotaService(new MemoryQuotaStore(), journal, truth, new SteadyFence(), clock, { storeDeadlineMs: 60_000 }), writes };
+  return { service: new QuotaService(new MemoryQuotaStore(), journal, truth, new SteadyFence(), clock, { storeDeadlineMs }), writes };
 }
 
 const turn = async (): Promise<void> => await new Promise((resolve) => setImmediate(resolve));
@@ -70,6 +70,24 @@ describe('a strict call that is asked for twice', () => {
       writes[next]?.answer();
     }
     expect(await second).toMatchObject({ kind: 'held', hold: { holdId: 'h2' }, wallet: { heldNano: 60n } });
+  });
+
+  it('keeps its hold when the first asker was given up and the second was told allow', async () => {
+    const { service, writes } = slowDatabase(20);
+    await expect(service.reserve(ask('h1'))).rejects.toMatchObject({ code: 'quota.deadline' });
+    const second = service.reserve(ask('h2'));
+    writes[0]!.answer();
+    expect(await second).toMatchObject({ kind: 'replayed', hold: { holdId: 'h1' } });
+    await turn();
+    expect(await service.store.wallet('acme')).toMatchObject({ heldNano: 60n });
+  });
+
+  it('gives the money back when the first asker was given up and nobody asked again', async () => {
+    const { service, writes } = slowDatabase(20);
+    await expect(service.reserve(ask('h1'))).rejects.toMatchObject({ code: 'quota.deadline' });
+    writes[0]!.answer();
+    await turn();
+    expect(await service.store.wallet('acme')).toMatchObject({ heldNano: 0n });
   });
 
   it('a hold that was never promised is not remembered: asking again asks again', async () => {
