@@ -54,7 +54,8 @@ function pointsOf(file, source) {
   const perFunction = new Map();
   const visit = (node, owner) => {
     const hidden =
-      (ts.isForOfStatement(node) && node.awaitModifier) || (ts.isVariableDeclarationList(node) && (node.flags & ts.NodeFlags.AwaitUsing) === ts.NodeFlags.AwaitUsing);
+      (ts.isForOfStatement(node) && node.awaitModifier) ||
+      (ts.isVariableDeclarationList(node) && (node.flags & ts.NodeFlags.AwaitUsing) === ts.NodeFlags.AwaitUsing);
     if (hidden) throw new Error(`${file}: \`for await\` and \`await using\` suspend where no point can be put; teach this script first`);
     const inside = nameOf(node) ?? owner;
     if (ts.isAwaitExpression(node)) {

@@ -1,6 +1,6 @@
 /**
- * Loaded into the server of a crash tree (scripts/build-crash-tree.mjs). A mark is one side of one await, or a statement that has left for
- * PostgreSQL and whose answer has not come. Told to, the process kills itself at a mark and says which other marks it passed since its
+ * Loaded into the server of a crash tree (scripts/build-crash-tree.mjs). A mark is one side of one await, or a commit that has
+ * left for PostgreSQL and whose answer has not come. Told to, the process kills itself at a mark and says which other marks it passed since its
  * last byte in or out: to everybody outside they are the same moment, so that one death stands for all of them.
  */
 import { writeFileSync } from 'node:fs';
@@ -9,10 +9,12 @@ import pg from 'pg';
 
 /** Shared plumbing: a mark in it is told apart by who called. */
 const PLUMBING = /\/dist\/(libs\/platform\/|crash-points)/;
+/** A process that is only stopped goes on after this, and has long been stopped by then. */
+const SIGNAL_MS = 100;
 const FRAME = /\/dist\/([^)]+?):(\d+):\d+/;
 
-let mode = 'off';
-let target = { mark: '', file: '' };
+/** What it is told before it starts; later on by message. */
+let { mode, target } = JSON.parse(process.env['CRASH_ORDER'] ?? '{"mode":"off"}');
 /** Marks since the last byte in or out. */
 let moment = new Set();
 let moments = [];
@@ -32,9 +34,10 @@ function reach(mark) {
   moment.add(mark);
   if (mode !== 'armed' || mark !== target.mark) return;
   writeFileSync(target.file, JSON.stringify([...moment]));
-  process.kill(process.pid, 'SIGKILL');
+  mode = 'off';
+  process.kill(process.pid, target.signal);
   // The signal takes a moment; nothing may leave in it.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SIGNAL_MS);
 }
 
 function nextMoment() {
@@ -58,18 +61,20 @@ function caller() {
   return file === undefined ? 'nobody' : `${file}:${line}`;
 }
 
+const inTransaction = new WeakSet();
 const { query } = pg.Client.prototype;
 pg.Client.prototype.query = function sent(statement, ...rest) {
   const running = query.call(this, statement, ...rest);
-  if (mode !== 'off' && this.connectionParameters.application_name === 'tollgate') reach(`sent ${labelOf(statement)}`);
+  const text = (typeof statement === 'string' ? statement : (statement.text ?? '')).trim();
+  const label = (statement.name ?? text).split(/\s+/).slice(0, 9).join(' ');
+  const ends = /^(COMMIT|ROLLBACK)/.test(text);
+  // What a death interrupts inside a transaction is rolled back, and a question changes nothing: neither makes a moment of its own.
+  const lasts = text === 'COMMIT' || (!inTransaction.has(this) && /^(INSERT|UPDATE|DELETE|WITH)/.test(text));
+  if (text === 'BEGIN') inTransaction.add(this);
+  if (ends) inTransaction.delete(this);
+  if (mode !== 'off' && lasts && this.connectionParameters.application_name === 'tollgate') reach(`sent ${ends ? `${label} < ${caller()}` : label}`);
   return running;
 };
-
-function labelOf(statement) {
-  const text = typeof statement === 'string' ? statement : (statement.name ?? statement.text ?? '');
-  const label = text.trim().split(/\s+/).slice(0, 9).join(' ');
-  return /^(BEGIN|COMMIT|ROLLBACK)$/.test(label) ? `${label} < ${caller()}` : label;
-}
 
 for (const door of ['write', 'push']) {
   const inherited = Socket.prototype[door];
@@ -80,8 +85,7 @@ for (const door of ['write', 'push']) {
 }
 
 process.on('message', (message) => {
-  ({ mode } = message);
-  if (mode === 'armed') ({ target } = message);
+  ({ mode, target } = message);
   if (mode === 'off') nextMoment();
   process.send({ moments: mode === 'off' ? moments : [] });
   if (mode !== 'off') {

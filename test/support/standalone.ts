@@ -34,8 +34,8 @@ export interface ProgramOptions {
   readonly root?: string;
   /** Which node runs it. */
   readonly node?: string;
-  /** Opens a channel for {@link Program.tell}, and says this as soon as the program can hear; only programs of a crash tree listen. */
-  readonly channel?: { readonly first: object | null };
+  /** Opens a channel for {@link Program.tell}; only programs of a crash tree listen. */
+  readonly channel?: boolean;
 }
 
 const running = new Set<ChildProcess>();
@@ -153,7 +153,6 @@ function spawnStandalone(options: ProgramOptions & { dataDir: string }): ChildPr
     ...(process.getuid?.() === 0 ? options.user : {}),
   });
   running.add(child);
-  if (options.channel?.first) child.send(options.channel.first);
   return child;
 }
 

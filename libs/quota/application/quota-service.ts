@@ -92,12 +92,13 @@ export class QuotaService {
   /** Gives a hold's money back. When this returns, a crash does not bring the hold back. @throws DomainError storage.unavailable, quota.fenced */
   async release(hold: Hold): Promise<EndResult> {
     this.assertMayPromise();
-    const result = await this.store.end({
-      tenantId: hold.tenantId,
-      holdId: hold.holdId,
-      ending: { to: 'released', resolution: 'release' },
-      nowMs: this.nowMs(),
-    });
+    const input = { tenantId: hold.tenantId, holdId: hold.holdId, ending: { to: 'released', resolution: 'release' } as const, nowMs: this.nowMs() };
+    let result = await this.store.end(input);
+    if (result.kind === 'unknown') {
+      // Found where it waits to be written, of a tenant that was forgotten since.
+      await this.load(hold.tenantId);
+      result = await this.store.end(input);
+    }
     if (result.kind !== 'ended') return result;
     const hasRow = this.journal.isWritten(hold.holdId);
     this.journal.note(result.hold);

@@ -27,14 +27,18 @@ function ask(holdId: string): ReserveCommand {
 }
 
 /** A service whose database answers a write only when it is told to. */
-function slowDatabase(storeDeadlineMs = 60_000): { service: QuotaService; writes: { ended: readonly Hold[]; live: readonly Hold[]; answer: (error?: unknown) => void }[] } {
+function slowDatabase(storeDeadlineMs = 60_000): {
+  service: QuotaService;
+  writes: { ended: readonly Hold[]; live: readonly Hold[]; answer: (error?: unknown) => void }[];
+} {
   const writes: ReturnType<typeof slowDatabase>['writes'] = [];
   const journal = new HoldJournal(
     async (ended, live) =>
       await new Promise<void>((resolve, reject) => writes.push({ ended, live, answer: (error) => (error === undefined ? resolve() : reject(error)) })),
     () => undefined,
   );
-  const truth = { load: async (ids: readonly string[]) => ids.map((tenantId) => ({ ...emptyWallet, tenantId })), raise: async () => true };
+  const rows = (): Hold[] => [...new Map(writes.flatMap(({ live }) => live).map((hold) => [hold.holdId, hold])).values()];
+  const truth = { load: async (ids: readonly string[]) => ids.map((tenantId) => ({ ...emptyWallet, tenantId, holds: rows() })), raise: async () => true };
   return { service: new QuotaService(new MemoryQuotaStore(), journal, truth, new SteadyFence(), clock, { storeDeadlineMs }), writes };
 }
 
@@ -101,5 +105,20 @@ describe('a strict call that is asked for twice', () => {
     expect(writes[1]).toMatchObject({ ended: [{ holdId: 'h1', state: 'released' }], live: [{ holdId: 'h2' }] });
     writes[1]!.answer();
     expect(await again).toMatchObject({ kind: 'held', hold: { holdId: 'h2' }, wallet: { heldNano: 60n } });
+  });
+});
+
+describe('a release', () => {
+  it('finds its hold though the tenant was forgotten meanwhile', async () => {
+    const { service, writes } = slowDatabase();
+    const asked = service.reserve(ask('h1'));
+    await turn();
+    writes[0]!.answer();
+    const held = await asked;
+    await service.store.forget('acme');
+    const released = service.release((held as Extract<typeof held, { kind: 'held' }>).hold);
+    await turn();
+    writes[1]!.answer();
+    expect(await released).toMatchObject({ kind: 'ended', hold: { state: 'released' } });
   });
 });
