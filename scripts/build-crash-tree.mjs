@@ -33,7 +33,7 @@ function build(target) {
   symlinkSync(join(ROOT, 'node_modules'), join(target, 'node_modules'));
   const points = [];
   const files = readdirSync(join(ROOT, 'dist'), { recursive: true }).filter((file) => file.endsWith('.js') && SCOPE.some((scope) => file.startsWith(scope)));
-  for (const file of files.sort()) {
+  for (const file of files) {
     const source = readFileSync(join(ROOT, 'dist', file), 'utf8');
     const found = pointsOf(file, source);
     if (found.length === 0) continue;

@@ -24,7 +24,7 @@ export const SCENES = {
 } as const;
 export type Scene = keyof typeof SCENES;
 
-/** Marks with nothing but the process's own memory between them, in the order they were passed, and the step that was under way. */
+/** Marks with nothing lasting between them, in the order they were passed, and the step that was under way. */
 export interface Moment {
   readonly scene: Scene;
   readonly step: string;

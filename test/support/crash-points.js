@@ -1,7 +1,8 @@
 /**
- * Loaded into the server of a crash tree (scripts/build-crash-tree.mjs). A mark is one side of one await, or a commit that has
- * left for PostgreSQL and whose answer has not come. Told to, the process kills itself at a mark and says which other marks it passed since its
- * last byte in or out: to everybody outside they are the same moment, so that one death stands for all of them.
+ * Loaded into the server of a crash tree (scripts/build-crash-tree.mjs). A mark is one side of one await, or a commit that has left for
+ * PostgreSQL and whose answer has not come. Told to, the process kills itself at a mark and says which marks it passed since anything
+ * lasting left or came: a commit, a write outside a transaction, their answers, anything on another connection, an answer to a client. What
+ * lies between is asked of the database or rolled back: to everybody outside it is the same moment, so that one death stands for all of it.
  */
 import { writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -15,7 +16,7 @@ const FRAME = /\/dist\/([^)]+?):(\d+):\d+/;
 
 /** What it is told before it starts; later on by message. */
 let { mode, target } = JSON.parse(process.env['CRASH_ORDER'] ?? '{"mode":"off"}');
-/** Marks since the last byte in or out. */
+/** Marks since anything lasting left or came. */
 let moment = new Set();
 let moments = [];
 
@@ -62,27 +63,36 @@ function caller() {
 }
 
 const inTransaction = new WeakSet();
+/** Connections of the pool, and those of them that owe the answer to something lasting. */
+const pooled = new WeakSet();
+const answering = new WeakSet();
 const { query } = pg.Client.prototype;
 pg.Client.prototype.query = function sent(statement, ...rest) {
-  const running = query.call(this, statement, ...rest);
+  if (this.connectionParameters.application_name !== 'tollgate') return query.call(this, statement, ...rest);
+  const { stream } = this.connection;
   const text = (typeof statement === 'string' ? statement : (statement.text ?? '')).trim();
-  const label = (statement.name ?? text).split(/\s+/).slice(0, 9).join(' ');
-  const ends = /^(COMMIT|ROLLBACK)/.test(text);
-  // What a death interrupts inside a transaction is rolled back, and a question changes nothing: neither makes a moment of its own.
-  const lasts = text === 'COMMIT' || (!inTransaction.has(this) && /^(INSERT|UPDATE|DELETE|WITH)/.test(text));
+  const lasts = text === 'COMMIT' || (!inTransaction.has(this) && !/^(BEGIN|ROLLBACK|SELECT|SET)\b/.test(text));
   if (text === 'BEGIN') inTransaction.add(this);
-  if (ends) inTransaction.delete(this);
-  if (mode !== 'off' && lasts && this.connectionParameters.application_name === 'tollgate') reach(`sent ${ends ? `${label} < ${caller()}` : label}`);
+  if (/^(COMMIT|ROLLBACK)$/.test(text)) inTransaction.delete(this);
+  pooled.add(stream);
+  if (lasts) {
+    answering.add(stream);
+    nextMoment();
+  }
+  const running = query.call(this, statement, ...rest);
+  if (lasts && mode !== 'off') reach(`sent ${(statement.name ?? text).split(/\s+/).slice(0, 9).join(' ')}${text === 'COMMIT' ? ` < ${caller()}` : ''}`);
   return running;
 };
 
-for (const door of ['write', 'push']) {
-  const inherited = Socket.prototype[door];
-  Socket.prototype[door] = function bytes(...args) {
-    if (mode !== 'off') nextMoment();
-    return inherited.apply(this, args);
-  };
-}
+const { push, write } = Socket.prototype;
+Socket.prototype.write = function leaving(...args) {
+  if (!pooled.has(this)) nextMoment();
+  return write.apply(this, args);
+};
+Socket.prototype.push = function coming(...args) {
+  if (!pooled.has(this) || answering.delete(this)) nextMoment();
+  return push.apply(this, args);
+};
 
 process.on('message', (message) => {
   ({ mode, target } = message);

@@ -21,8 +21,18 @@ const emptyWallet = { seq: 0n, postedNano: 100n, holds: [], recentCalls: [], pro
 
 function ask(holdId: string): ReserveCommand {
   return {
-    ...{ tenantId: 'acme', holdId, amountNano: 60n, nowMs: clock.now().getTime(), ttlMs: 60_000, bodyHash: 'ab', policy: 'charge_input', facts: FACTS },
-    ...{ callDigest: callDigestOf('acme', 'call'), rule: { creditLimitNano: 0n }, enforce: true, strict: true },
+    tenantId: 'acme',
+    holdId,
+    amountNano: 60n,
+    nowMs: clock.now().getTime(),
+    ttlMs: 60_000,
+    callDigest: callDigestOf('acme', 'call'),
+    bodyHash: 'ab',
+    policy: 'charge_input',
+    facts: FACTS,
+    rule: { creditLimitNano: 0n },
+    enforce: true,
+    strict: true,
   };
 }
 
