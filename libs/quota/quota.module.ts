@@ -31,7 +31,7 @@ import { readOutputSizes } from './postgres/output-size-rows.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
 import { QuotaParticipant } from './postgres/quota-participant.js';
-import { commitCeiling, forgetHolds, readTenantSnapshots, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
+import { commitCeilings, forgetHolds, readTenantSnapshots, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
 
 export interface QuotaModuleSettings extends QuotaSettings {
   /** How long a decision waits for PostgreSQL. */
@@ -52,7 +52,7 @@ const FORGOTTEN = Symbol('tollgate.forgotten-holds');
 function truthOf(database: Database, funding: FundingSource, clock: Clock, settings: QuotaModuleSettings): QuotaTruth {
   return {
     load: async (tenantIds, epoch) => await readTenantSnapshots(database, funding, { tenantIds, epoch, now: clock.now(), fenceTtlMs: settings.holdTtlMs }),
-    raise: async (input) => await commitCeiling(database, input),
+    raise: async (epoch, raises) => await commitCeilings(database, epoch, raises),
   };
 }
 

@@ -44,6 +44,16 @@ describe('H6 a restart rebuilds from PostgreSQL', () => {
     await second.close();
   });
 
+  it('strict: a hold that was extended comes back as it was answered, and nothing else is held', async () => {
+    await makeTenant({ hold_durability: 'strict' });
+    const { hold } = await askAt(first, '1', 'a');
+    const { body } = await first.call('POST', `/v1/holds/${hold.hold_id}/extend`, { body: { output_tokens: 200_000 } });
+    const second = await startTestApi({ database, clock: first.clock });
+    expect(await balanceAt(second)).toMatchObject({ held_usd: body.amount_usd });
+    expect(await askAt(second, '1', 'a')).toMatchObject({ replayed: true, hold: { hold_id: hold.hold_id, amount_usd: body.amount_usd } });
+    await second.close();
+  });
+
   it('fast: promises that left no row are covered by a fence for one TTL, and nothing is promised twice', async () => {
     await makeTenant({});
     const promised = await Promise.all(Array.from({ length: 20 }, async () => await askAt(first, '0.02')));

@@ -17,9 +17,13 @@ export interface Program {
   readonly pid: number;
   readonly dataDir: string;
   output(): string;
+  /** Resolves when the process is gone, whoever ended it. */
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   /** Sends the signal and waits for the end. */
   end(signal: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  call(method: string, path: string, body?: unknown): Promise<{ status: number; headers: Headers; body: any }>;
+  /** Says something to a program started with `channel`, and waits for its answer. */
+  tell(message: object): Promise<any>;
+  call(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<{ status: number; headers: Headers; body: any }>;
 }
 
 export interface ProgramOptions {
@@ -30,6 +34,8 @@ export interface ProgramOptions {
   readonly root?: string;
   /** Which node runs it. */
   readonly node?: string;
+  /** Opens a channel for {@link Program.tell}; only programs of a crash tree listen. */
+  readonly channel?: boolean;
 }
 
 const running = new Set<ChildProcess>();
@@ -58,10 +64,10 @@ export async function startStandalone(options: ProgramOptions = {}): Promise<Pro
     }),
   );
   const url = await listening(child, () => output);
-  const call: Program['call'] = async (method, path, body) => {
+  const call: Program['call'] = async (method, path, body, more) => {
     const response = await fetch(url + path, {
       method,
-      headers: { authorization: `Bearer ${ADMIN_KEY}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      headers: { authorization: `Bearer ${ADMIN_KEY}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...more },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(45_000),
     });
@@ -72,7 +78,12 @@ export async function startStandalone(options: ProgramOptions = {}): Promise<Pro
     child.kill(signal);
     return await ended;
   };
-  return { url, pid: child.pid as number, dataDir, output: () => output, end, call };
+  const tell: Program['tell'] = async (message) =>
+    await new Promise((resolve, reject) => {
+      child.once('message', resolve);
+      child.send(message, (error) => error && reject(error));
+    });
+  return { url, pid: child.pid as number, dataDir, output: () => output, ended, end, call, tell };
 }
 
 /** Runs it to its end, for starts that are to be refused. */
@@ -138,7 +149,7 @@ function spawnStandalone(options: ProgramOptions & { dataDir: string }): ChildPr
       LOG_LEVEL: 'warn',
       ...options.environment,
     },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...(options.channel ? (['ipc'] as const) : [])],
     ...(process.getuid?.() === 0 ? options.user : {}),
   });
   running.add(child);

@@ -34,10 +34,12 @@ const UTC_TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?\+00$/;
 /** Whoever waits longer has been given up by the caller in front of him. */
 const STATEMENT_TIMEOUT_MS = 30_000;
 const SILENCE_MARGIN_MS = 2_000;
+/** Between two statements nobody computes for long: a process that was paused there must not keep its locks, or no other can take over. */
+const IDLE_TRANSACTION_MS = 10_000;
 const RETRIED_SQLSTATES = new Set(['40001', '40P01', '55P03']);
 const MAX_ATTEMPTS = 4;
-/** Classes 08 (connection), 53 (resources), 57P (shutdown), 25006 (read only): the server's trouble, not the caller's. */
-const UNAVAILABLE_SQLSTATE = /^(08|53|57P|25006)/;
+/** Classes 08 (connection), 53 (resources), 57P (shutdown), 25006 (read only), 25P03 (we were paused in a transaction): not the caller's fault. */
+const UNAVAILABLE_SQLSTATE = /^(08|53|57P|25006|25P03)/;
 const UNAVAILABLE_ERRNO = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOENT', 'EHOSTUNREACH']);
 
 export class Database implements Sql {
@@ -57,7 +59,7 @@ export class Database implements Sql {
       keepAlive: true,
       // The server's own timeout does not reach us over a connection that went dead: then ours ends the wait a little later.
       query_timeout: statementTimeoutMs + SILENCE_MARGIN_MS,
-      options: `-c statement_timeout=${statementTimeoutMs} -c timezone=UTC`,
+      options: `-c statement_timeout=${statementTimeoutMs} -c idle_in_transaction_session_timeout=${IDLE_TRANSACTION_MS} -c timezone=UTC`,
       onConnect: async (client: pg.ClientBase) => {
         if (options.role !== null) await client.query(`SET ROLE ${pg.escapeIdentifier(options.role)}`);
       },

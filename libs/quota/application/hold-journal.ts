@@ -24,8 +24,8 @@ const LATELY_ENDED = 10_000;
 export class HoldJournal {
   /** Latest state of what is to be written, by hold. */
   private dirty = new Map<string, Hold>();
-  /** Being written at this moment: not noted any more, and not yet to be seen in the rows. */
-  private inWriting = new Map<string, Hold>();
+  /** What is being written at this moment. */
+  private underWay: ReadonlyMap<string, Hold> = new Map();
   private waiting: Waiting[] = [];
   /** Open holds whose row exists, or may exist after a commit whose answer was lost: their end has to be written. */
   private readonly written = new Set<string>();
@@ -58,14 +58,19 @@ export class HoldJournal {
     return this.written.has(holdId);
   }
 
+  /** Whether the hold's row is there as it is now: what was written of it is answered, and nothing newer waits. */
+  isCommitted(holdId: string): boolean {
+    return this.written.has(holdId) && !this.dirty.has(holdId) && !this.underWay.has(holdId);
+  }
+
   /** A hold that has no row, or not this state of it: not yet, or never because it was short. */
   find(holdId: string): Hold | null {
-    return this.dirty.get(holdId) ?? this.inWriting.get(holdId) ?? this.lately.get(holdId) ?? null;
+    return this.dirty.get(holdId) ?? this.underWay.get(holdId) ?? this.lately.get(holdId) ?? null;
   }
 
   /** The tenant's hold of that call, by its digest, when it has no row yet. */
   findByCall(tenantId: string, callDigest: string): Hold | null {
-    for (const holds of [this.dirty, this.inWriting])
+    for (const holds of [this.dirty, this.underWay])
       for (const hold of holds.values()) if (hold.callDigest === callDigest && hold.tenantId === tenantId) return hold;
     return null;
   }
@@ -99,7 +104,7 @@ export class HoldJournal {
   private async writeAll(): Promise<void> {
     const holds = [...this.dirty.values()];
     const waiting = this.waiting.splice(0);
-    this.inWriting = this.dirty;
+    this.underWay = this.dirty;
     this.dirty = new Map();
     const failed = new Map<string, unknown>();
     let unavailable: unknown = null;
@@ -108,7 +113,7 @@ export class HoldJournal {
       unavailable ??= await this.writeBatch(batch, failed);
       if (unavailable !== null) this.keep(batch);
     }
-    this.inWriting = new Map();
+    this.underWay = new Map();
     if (unavailable !== null && waiting.length === 0) this.onFailure(unavailable);
     for (const { holdId, resolve, reject } of waiting) {
       const error = unavailable ?? (holdId === null ? undefined : failed.get(holdId));

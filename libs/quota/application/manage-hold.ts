@@ -95,17 +95,15 @@ export class ExtendHold {
     if (tenant === null) throw alreadyEnded();
     const now = this.clock.now();
     const amountNano = input.outputTokens === null ? hold.amountNano : await this.amountFor(hold, tenant, input.outputTokens, now);
-    const result = await this.quota.extend(
-      {
-        tenantId: hold.tenantId,
-        holdId: hold.holdId,
-        amountNano,
-        expiresAtMs: input.ttlMs === null ? hold.expiresAtMs : now.getTime() + input.ttlMs,
-        rule: walletRule(tenant),
-        enforce: tenant.enforcement === 'enforce',
-      },
-      tenant.holdDurability === 'strict',
-    );
+    const result = await this.quota.extend({
+      tenantId: hold.tenantId,
+      holdId: hold.holdId,
+      amountNano,
+      expiresAtMs: input.ttlMs === null ? hold.expiresAtMs : now.getTime() + input.ttlMs,
+      rule: walletRule(tenant),
+      enforce: tenant.enforcement === 'enforce',
+      strict: tenant.holdDurability === 'strict',
+    });
     if (result.kind === 'ended') return result.hold;
     if (result.kind === 'refused') {
       throw new DomainError({ code: 'hold.cannot_grow', kind: 'conflict', publicMessage: `the hold was not raised: ${result.code}` });

@@ -7,6 +7,7 @@ import { setImmediate as immediate, setTimeout as delay } from 'node:timers/prom
 import { digest128Hex, DomainError, MINUTE_MS, type Clock, type Nano } from '#libs/kernel/index.js';
 import { endHold, NOT_PROMISED, type Hold } from '../domain/hold.js';
 import { availableOf } from '../domain/wallet.js';
+import { CeilingRaises, type CommitCeilings } from './ceiling-raises.js';
 import type { HoldJournal } from './hold-journal.js';
 import type { QuotaFence } from './ports.js';
 import type { EndResult, ExtendCommand, ExtendResult, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot, WalletView } from './quota-store.js';
@@ -14,7 +15,7 @@ import type { EndResult, ExtendCommand, ExtendResult, QuotaStore, ReserveCommand
 /** Reads snapshots and commits ceilings for an epoch. @throws DomainError storage.unavailable, quota.stale_epoch */
 export interface QuotaTruth {
   readonly load: (tenantIds: readonly string[], epoch: bigint) => Promise<TenantSnapshot[]>;
-  readonly raise: (input: { tenantId: string; epoch: bigint; ceilingNano: Nano; recordedNano: Nano }) => Promise<boolean>;
+  readonly raise: CommitCeilings;
 }
 
 /** Tenants read in one snapshot; whoever comes meanwhile shares the next one. */
@@ -40,12 +41,13 @@ export class QuotaService {
   private readonly loading = new Map<string, Promise<void>>();
   private toLoad: { tenantId: string; resolve: () => void; reject: (error: unknown) => void }[] = [];
   private loadingNow = false;
+  private readonly raises: CeilingRaises;
   private readonly raising = new Map<string, Promise<boolean>>();
   /** What those who wait for a higher ceiling ask for together: one raise serves them all. */
   private readonly demand = new Map<string, Nano>();
+  /** Holds that nobody was told of yet; a repeat of the call may be told before its first asker. */
+  private readonly unanswered = new Set<string>();
   private readonly lastRaise = new Map<string, Raise>();
-  /** Holds whose asker was told that it took too long: taken back when they come, unless somebody who asked the same was promised them. */
-  private readonly abandoned = new Set<string>();
   private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
 
   constructor(
@@ -56,6 +58,7 @@ export class QuotaService {
     private readonly clock: Clock,
     private readonly settings: { readonly storeDeadlineMs: number },
   ) {
+    this.raises = new CeilingRaises(async () => await journal.flush(), truth.raise);
     fence.onLost(() => {
       this.lastRaise.clear();
       void this.store.forgetAll();
@@ -71,34 +74,37 @@ export class QuotaService {
     const first = await this.store.reserve(command);
     if (first.kind === 'held' && !command.strict) return this.promised(first, command);
     if (first.kind === 'refused' || first.kind === 'already_resolved' || first.kind === 'other_body') return first;
-    const work = this.reserveSlowly(first, command);
-    return await this.withinDeadline(work, () => {
-      this.abandoned.add(command.holdId);
-      void work
-        .then((late) => {
-          if (late.kind === 'held' && this.abandoned.has(late.hold.holdId)) this.takeBack(late.hold);
-        }, ignore)
-        .finally(() => this.abandoned.delete(command.holdId));
+    const { holdId } = command;
+    this.unanswered.add(holdId);
+    const work = this.reserveSlowly(first, command).catch((error: unknown) => {
+      this.unanswered.delete(holdId);
+      throw error;
     });
+    const result = await this.withinDeadline(work, (late) => {
+      if (this.unanswered.delete(holdId) && late.kind === 'held') this.takeBack(late.hold);
+    });
+    this.unanswered.delete(holdId);
+    return result;
   }
 
   /**
    * Raises a hold's amount and end, whatever has to be loaded or raised first. A strict one is committed when this returns.
    * @throws DomainError storage.unavailable, quota.fenced, quota.deadline: the hold may have been raised, and holds more until it ends
    */
-  async extend(command: ExtendCommand, strict: boolean): Promise<ExtendResult> {
-    return await this.withinDeadline(this.extendSlowly(command, strict), ignore);
+  async extend(command: ExtendCommand): Promise<ExtendResult> {
+    return await this.withinDeadline(this.extendSlowly(command), () => undefined);
   }
 
   /** Gives a hold's money back. When this returns, a crash does not bring the hold back. @throws DomainError storage.unavailable, quota.fenced */
   async release(hold: Hold): Promise<EndResult> {
     this.assertMayPromise();
-    const result = await this.store.end({
-      tenantId: hold.tenantId,
-      holdId: hold.holdId,
-      ending: { to: 'released', resolution: 'release' },
-      nowMs: this.nowMs(),
-    });
+    const input = { tenantId: hold.tenantId, holdId: hold.holdId, ending: { to: 'released', resolution: 'release' } as const, nowMs: this.nowMs() };
+    let result = await this.store.end(input);
+    if (result.kind === 'unknown') {
+      // Found where it waits to be written, of a tenant that was forgotten since.
+      await this.load(hold.tenantId);
+      result = await this.store.end(input);
+    }
     if (result.kind !== 'ended') return result;
     const hasRow = this.journal.isWritten(hold.holdId);
     this.journal.note(result.hold);
@@ -155,6 +161,8 @@ export class QuotaService {
     let result = first;
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       if (result.kind === 'unknown') await this.load(command.tenantId);
+      // Its first asker may still wait for the commit: the same answer must not be given before it, nor if it fails.
+      else if (result.kind === 'replayed' && !this.journal.isCommitted(result.hold.holdId)) await this.journal.flush();
       else if (result.kind === 'above_ceiling') current = await this.inDemand(current, () => this.coverOrCommit(current));
       else return await this.secure(result, current);
       this.assertMayPromise();
@@ -165,15 +173,7 @@ export class QuotaService {
   }
 
   private async secure(result: ReserveResult, command: ReserveCommand): Promise<ReserveResult> {
-    if (result.kind === 'replayed') {
-      // Its first asker may still wait for the commit: the same answer must not be given before it.
-      if (!this.journal.isWritten(result.hold.holdId)) await this.journal.flush();
-      // Whoever asked first may have waited too long or failed: a hold that was taken back must not be promised to the second.
-      this.abandoned.delete(result.hold.holdId);
-      if ((await this.store.locate(result.hold.holdId)) === null)
-        throw unavailable('quota.store_unavailable', 'the hold of this call was taken back; ask again');
-      return result;
-    }
+    if (result.kind === 'replayed') this.unanswered.delete(result.hold.holdId);
     if (result.kind !== 'held') return result;
     if (!command.strict) return this.promised(result, command);
     try {
@@ -194,7 +194,7 @@ export class QuotaService {
     if (released) this.journal.note(released);
   }
 
-  private async extendSlowly(command: ExtendCommand, strict: boolean): Promise<ExtendResult> {
+  private async extendSlowly(command: ExtendCommand): Promise<ExtendResult> {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
       this.assertMayPromise();
       const result = await this.store.extend(command);
@@ -204,7 +204,7 @@ export class QuotaService {
         if (wallet !== 'unknown') await this.raise(command.tenantId, wallet.promisedNano, result.promisedNano);
       } else {
         if (result.kind === 'ended') this.journal.note(result.hold);
-        if (result.kind === 'ended' && strict) await this.journal.flush();
+        if (result.kind === 'ended' && command.strict) await this.journal.flush();
         return result;
       }
     }
@@ -275,9 +275,7 @@ export class QuotaService {
     if (running) return await running;
     const epoch = this.assertMayPromise();
     const work = (async (): Promise<boolean> => {
-      // What was promised so far is recorded once the journal has written it; one flush is cheaper than adding the holds up.
-      await this.journal.flush();
-      const raised = await this.truth.raise({ tenantId, epoch, ceilingNano, recordedNano: promisedNano });
+      const raised = await this.raises.raise({ tenantId, ceilingNano, recordedNano: promisedNano }, epoch);
       if (raised && this.fence.current() === epoch) await this.store.raiseCeiling(tenantId, ceilingNano);
       else await this.store.forget(tenantId);
       return raised;
@@ -317,7 +315,7 @@ export class QuotaService {
     }
   }
 
-  private async withinDeadline<T>(work: Promise<T>, onDeadline: () => void): Promise<T> {
+  private async withinDeadline<T>(work: Promise<T>, onLate: (result: T) => void): Promise<T> {
     const timer = new AbortController();
     const tooLate = Symbol('too late');
     // After a busy stretch of the event loop the timer is heard before the answers that have arrived: those come first.
@@ -326,8 +324,7 @@ export class QuotaService {
       .catch(() => tooLate);
     const first = await Promise.race([work, deadline]).finally(() => timer.abort());
     if (first !== tooLate) return first as T;
-    void work.catch(ignore);
-    onDeadline();
+    void work.then(onLate, () => undefined);
     throw unavailable('quota.deadline', 'the quota state did not answer in time');
   }
 
@@ -353,8 +350,6 @@ function chunkFor(availableNano: Nano | null, amountNano: Nano, burnNano: Nano):
   const chunkNano = quarterNano < wantedNano ? quarterNano : wantedNano;
   return chunkNano >= amountNano * CALLS_PER_CHUNK ? chunkNano : null;
 }
-
-function ignore(): void {}
 
 function unavailable(code: string, publicMessage: string): DomainError {
   return new DomainError({ code, kind: 'unavailable', publicMessage, retryAfterMs: 1_000 });

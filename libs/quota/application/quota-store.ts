@@ -96,6 +96,8 @@ export interface ExtendCommand {
   readonly expiresAtMs: number;
   readonly rule: WalletRule;
   readonly enforce: boolean;
+  /** The rise will be committed before it is told to anyone, so the ceiling need not cover it. */
+  readonly strict: boolean;
 }
 
 export type ExtendResult =

@@ -83,9 +83,11 @@ export class MemoryQuotaStore extends QuotaStore {
     const riseNano = extended.amountNano - hold.amountNano;
     const verdict = judgeWallet(state, input.rule, riseNano);
     if (!verdict.fits && input.enforce) return { kind: 'refused', code: verdict.code, wallet: viewOf(state) };
-    const promisedNano = state.promisedNano + riseNano;
-    if (riseNano > 0n && promisedNano > state.ceilingNano) return { kind: 'above_ceiling', promisedNano };
-    state.promisedNano = promisedNano;
+    if (!input.strict) {
+      const promisedNano = state.promisedNano + riseNano;
+      if (riseNano > 0n && promisedNano > state.ceilingNano) return { kind: 'above_ceiling', promisedNano };
+      state.promisedNano = promisedNano;
+    }
     this.replace(state, hold, extended);
     return { kind: 'ended', hold: extended, wallet: viewOf(state) };
   }
@@ -222,6 +224,7 @@ export class MemoryQuotaStore extends QuotaStore {
     if (hold.callDigest === null) return;
     state.byCall.delete(hold.callDigest);
     if (state.byCall.size === 0) state.byCall = NONE;
+    // A hold that nobody was promised is a denial, and a denial is not remembered.
     if (hold.resolvedAtMs !== null && wasPromised(hold)) this.resolvedCalls.add(hold.callDigest, hold.resolvedAtMs);
   }
 

@@ -137,8 +137,15 @@ const extend = fc.record({ pick: fc.nat(), rise: fc.bigInt({ min: 0n, max: 500n 
     if (!target || target.state !== 'active') return;
     const fits = rise === 0n || (naive.posted + naive.limit > 0n && rise <= naive.posted + naive.limit - naive.held());
     const expiresAtMs = world.nowMs + TTL_MS;
-    const input = { tenantId: TENANT, holdId: target.id, amountNano: target.amount + rise, expiresAtMs, rule: { creditLimitNano: naive.limit }, enforce: true };
-    const result = await world.service.extend(input, target.strict);
+    const result = await world.service.extend({
+      tenantId: TENANT,
+      holdId: target.id,
+      amountNano: target.amount + rise,
+      expiresAtMs,
+      rule: { creditLimitNano: naive.limit },
+      enforce: true,
+      strict: target.strict,
+    });
     hold('H1', (result.kind === 'ended') === fits, () => `extend by ${rise}: ${result.kind}`);
     if (result.kind === 'ended') Object.assign(target, { amount: target.amount + rise, expires: Math.max(target.expires, expiresAtMs) });
   },

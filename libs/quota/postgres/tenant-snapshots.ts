@@ -4,8 +4,9 @@
  * held for one TTL and is then released by itself. Run again in the same epoch it changes nothing.
  */
 import { DAY_MS, MINUTE_MS, newUuid } from '#libs/kernel/index.js';
-import { textArray } from '#libs/platform/postgres/array-literal.js';
+import { plainArray, textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Database, Sql } from '#libs/platform/postgres/database.js';
+import type { CeilingRaise } from '../application/ceiling-raises.js';
 import type { FundingSource } from '../application/ports.js';
 import type { TenantSnapshot } from '../application/quota-store.js';
 import { captureHold, isUncharged, NOT_PROMISED, type Hold } from '../domain/hold.js';
@@ -126,7 +127,7 @@ async function readOpenHolds(tx: Sql, tenantIds: readonly string[], now: Date): 
 async function readRecentCalls(tx: Sql, tenantIds: readonly string[], now: Date): Promise<Map<string, { callDigest: string; resolvedAtMs: number }[]>> {
   const rows = await tx.query<{ tenant_id: string; call_digest: Buffer; resolved_at: Date }>(
     `SELECT tenant_id, call_digest, resolved_at FROM quota.hold
-     WHERE tenant_id = ANY($1::text[]) AND call_digest IS NOT NULL AND state <> 'active' AND resolved_at > $2 AND resolution IS DISTINCT FROM $3`,
+     WHERE tenant_id = ANY($1::text[]) AND call_digest IS NOT NULL AND state <> 'active' AND resolved_at >= $2 AND resolution IS DISTINCT FROM $3`,
     [textArray(tenantIds), new Date(now.getTime() - RECENT_MS), NOT_PROMISED],
   );
   const byTenant = new Map<string, { callDigest: string; resolvedAtMs: number }[]>();
@@ -137,17 +138,27 @@ async function readRecentCalls(tx: Sql, tenantIds: readonly string[], now: Date)
   return byTenant;
 }
 
-/** Commits a higher ceiling, and how much of what was promised has reached quota.hold. */
-export async function commitCeiling(sql: Sql, input: { tenantId: string; epoch: bigint; ceilingNano: bigint; recordedNano: bigint }): Promise<boolean> {
-  const changed = await sql.execute(
+/** Commits higher ceilings, and how much of what was promised has reached quota.hold. */
+export async function commitCeilings(sql: Sql, epoch: bigint, raises: readonly CeilingRaise[]): Promise<ReadonlySet<string>> {
+  // In the order of ids, as every writer of several tenants' rows.
+  const sorted = raises.toSorted((a, b) => (a.tenantId < b.tenantId ? -1 : 1));
+  const rows = await sql.query<{ tenant_id: string }>(
     {
-      name: 'quota.raise-ceiling',
-      text: `UPDATE quota.reserve SET ceiling_nano = greatest(ceiling_nano, $3), recorded_nano = greatest(recorded_nano, least($4, greatest(ceiling_nano, $3)))
-             WHERE tenant_id = $1 AND epoch = $2`,
+      name: 'quota.raise-ceilings',
+      text: `WITH asked AS (SELECT * FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS a (tenant_id, ceiling_nano, recorded_nano)),
+                  held AS (SELECT r.tenant_id FROM quota.reserve r JOIN asked USING (tenant_id) WHERE r.epoch = $1 ORDER BY r.tenant_id FOR UPDATE OF r)
+             UPDATE quota.reserve r SET ceiling_nano = greatest(r.ceiling_nano, a.ceiling_nano),
+                    recorded_nano = greatest(r.recorded_nano, least(a.recorded_nano, greatest(r.ceiling_nano, a.ceiling_nano)))
+             FROM asked a JOIN held USING (tenant_id) WHERE r.tenant_id = a.tenant_id RETURNING r.tenant_id`,
     },
-    [input.tenantId, input.epoch, input.ceilingNano, input.recordedNano],
+    [
+      epoch,
+      textArray(sorted.map((raise) => raise.tenantId)),
+      plainArray(sorted.map((raise) => raise.ceilingNano)),
+      plainArray(sorted.map((raise) => raise.recordedNano)),
+    ],
   );
-  return changed === 1;
+  return new Set(rows.map((row) => row.tenant_id));
 }
 
 /** After a clean stop nothing promised is without a trace: the next start has no lost promise to cover. */

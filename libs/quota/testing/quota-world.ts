@@ -5,6 +5,7 @@
 import { DomainError } from '#libs/kernel/index.js';
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
 import type { ChargeOutcome, HoldEvents } from '../application/hold-events.js';
+import type { CeilingRaise } from '../application/ceiling-raises.js';
 import { HoldJournal } from '../application/hold-journal.js';
 import { QuotaFence } from '../application/ports.js';
 import { QuotaService } from '../application/quota-service.js';
@@ -173,11 +174,13 @@ export class World {
     );
     const truth = {
       load: async (_ids: readonly string[], epoch: bigint) => [await this.load(epoch)],
-      raise: async (input: { epoch: bigint; ceilingNano: bigint; recordedNano: bigint }) => {
-        if (disk.reserveEpoch !== input.epoch) return false;
-        if (input.ceilingNano > disk.ceiling) disk.ceiling = input.ceilingNano;
-        if (input.recordedNano > disk.recorded) disk.recorded = input.recordedNano < disk.ceiling ? input.recordedNano : disk.ceiling;
-        return true;
+      raise: async (epoch: bigint, raises: readonly CeilingRaise[]) => {
+        if (disk.reserveEpoch !== epoch) return new Set<string>();
+        for (const { ceilingNano, recordedNano } of raises) {
+          if (ceilingNano > disk.ceiling) disk.ceiling = ceilingNano;
+          if (recordedNano > disk.recorded) disk.recorded = recordedNano < disk.ceiling ? recordedNano : disk.ceiling;
+        }
+        return new Set(raises.map(({ tenantId }) => tenantId));
       },
     };
     this.service = new QuotaService(this.store, this.journal, truth, this.fence, clock, { storeDeadlineMs: this.storeDeadlineMs });
@@ -245,7 +248,7 @@ export class World {
       if (closed) disk.write([hold], []);
       else open.push(hold);
     }
-    const recent = [...disk.rows.values()].filter((row) => row.callDigest !== null && row.state !== 'active' && (row.resolvedAtMs ?? 0) > nowMs - TTL_MS);
+    const recent = [...disk.rows.values()].filter((row) => row.callDigest !== null && row.state !== 'active' && (row.resolvedAtMs ?? 0) >= nowMs - TTL_MS);
     return {
       tenantId: TENANT,
       seq: disk.seq,
