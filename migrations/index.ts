@@ -7,6 +7,8 @@ import { Ledger20261122000400 } from './20261122000400-ledger.js';
 import { Metering20261122000500 } from './20261122000500-metering.js';
 import { Reporting20261122000600 } from './20261122000600-reporting.js';
 import { Quota20261122000700 } from './20261122000700-quota.js';
+import { Alerting20261122000900 } from './20261122000900-alerting.js';
+import { LedgerLotsByTenant20261122000910 } from './20261122000910-ledger-lots-by-tenant.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -16,4 +18,6 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Metering20261122000500,
   Reporting20261122000600,
   Quota20261122000700,
+  Alerting20261122000900,
+  LedgerLotsByTenant20261122000910,
 ];

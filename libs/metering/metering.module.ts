@@ -12,7 +12,7 @@ import { EventReader } from './application/event-reader.js';
 import { GroupCommit } from './application/group-commit.js';
 import { EventInbox } from './application/inbox.js';
 import { PostPendingSpend } from './application/post-pending-spend.js';
-import type { PostingParticipant } from './application/ports.js';
+import type { ConflictObserver, PostingParticipant } from './application/ports.js';
 import { PostingStore } from './application/posting-store.js';
 import { PutSource } from './application/put-source.js';
 import { RecordEvents } from './application/record-events.js';
@@ -36,6 +36,8 @@ export interface MeteringOptions {
   readonly wakeUp: SpendWakeUp;
   /** Who takes part in the posting transaction, in this order; `imports` provides them. */
   readonly participants: readonly InjectionToken<PostingParticipant>[];
+  /** Who learns of reports that contradict each other. */
+  readonly conflicts: InjectionToken<ConflictObserver>;
   readonly imports: NonNullable<ModuleMetadata['imports']>;
 }
 
@@ -69,7 +71,7 @@ export class MeteringModule {
         { ...useCase(PostgresDeadLetterStore, [Database]), provide: DeadLetterStore },
         { ...useCase(PostgresEventReader, [Database]), provide: EventReader },
         { ...useCase(PostgresPostingStore, []), provide: PostingStore },
-        { ...useCase(PostgresInbox, [Database]), provide: EventInbox },
+        { ...useCase(PostgresInbox, [Database, options.conflicts]), provide: EventInbox },
         ...useCases,
       ],
       exports: [SourceDirectory, DeadLetterStore, EventReader, ...useCases.map((provider) => provider.provide)],

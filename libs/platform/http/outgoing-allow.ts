@@ -14,7 +14,7 @@ export const OUTGOING_ALLOW_RULE =
   'takes a comma-separated list of networks, addresses and host names, each with a port or without: 10.0.0.0/8, 127.0.0.1:9000, [fd00::1]:443, hooks.internal';
 
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
-const GLOBAL_IPV6: readonly [ipaddr.IPv6, number] = ipaddr.IPv6.parseCIDR('2000::/3') as unknown as [ipaddr.IPv6, number];
+const GLOBAL_IPV6: readonly [ipaddr.IPv6, number] = ipaddr.IPv6.parseCIDR('2000::/3');
 
 /** Reads the list; null when an entry is none of the forms. */
 export function parseOutgoingAllow(text: string): readonly OutgoingAllowance[] | null {
