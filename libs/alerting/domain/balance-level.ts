@@ -28,7 +28,8 @@ export interface LevelChange {
 export function balanceAlert(change: LevelChange): NewAlert | null {
   const lowNano = change.credit.grantedNano / LOW_DIVISOR;
   if (crossed(change, 1n)) return alertOf(change, 'balance.exhausted', lowNano);
-  if (crossed(change, lowNano)) return alertOf(change, 'balance.low', lowNano);
+  // Without recent credit there is no fifth of it.
+  if (lowNano > 0n && crossed(change, lowNano)) return alertOf(change, 'balance.low', lowNano);
   return null;
 }
 

@@ -101,7 +101,7 @@ export class AlertChannelsController {
     @CurrentCaller() caller: Caller,
     @RequestId() requestId: string,
   ): Promise<NewAlertChannelWire> {
-    const outcome = await this.rotateSecret.execute({ channelId: id, secret: body.secret ?? null, context: { actor: caller.actor, requestId } });
+    const outcome = await this.rotateSecret.execute({ channelId: id, secret: body?.secret ?? null, context: { actor: caller.actor, requestId } });
     if (outcome.ok) return toNewAlertChannelWire(outcome.channel);
     if (outcome.reason === 'not_found') throw channelNotFound();
     throw new DomainError({

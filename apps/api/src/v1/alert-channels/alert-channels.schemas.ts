@@ -29,7 +29,7 @@ export const putAlertChannelBody = z
   .meta({ id: 'AlertChannelInput' });
 export type PutAlertChannelBody = z.infer<typeof putAlertChannelBody>;
 
-export const rotateAlertChannelBody = z.strictObject({ secret: secret.optional() }).meta({ id: 'AlertChannelRotation' });
+export const rotateAlertChannelBody = z.strictObject({ secret: secret.optional() }).optional();
 export type RotateAlertChannelBody = z.infer<typeof rotateAlertChannelBody>;
 
 const channel = {
