@@ -86,7 +86,7 @@ describe('what raises an alert', () => {
     for (let call = 0; call < 3; call += 1) await spend(tenantId, 1, { model: 'never-priced-1' });
     await spend(tenantId, 1, { model: 'never-priced-2' });
     const alerts = await alertsOf(tenantId);
-    expect(alerts.map((alert) => [alert.kind, alert.subject.model, alert.subject.reason]).sort()).toEqual([
+    expect(alerts.map((alert) => [alert.kind, alert.subject.model, alert.subject.reason]).reverse()).toEqual([
       ['event.quarantined', 'never-priced-1', 'model_unpriced'],
       ['event.quarantined', 'never-priced-2', 'model_unpriced'],
     ]);

@@ -177,8 +177,9 @@ describe('alerts from the crossing to the endpoint', () => {
     await api.app.get(DeliverAlerts).execute();
     await eventually('the quick endpoint has all ten', () => receiver.received.length === 10);
     await api.app.get(DeliverAlerts).execute();
-    // Two lanes, both at their first message.
-    expect(hanging.received).toHaveLength(2);
+    // Two lanes, each at a message of its own.
+    await eventually('the hanging endpoint has two', () => hanging.received.length === 2);
+    expect(new Set(hanging.received.map(({ id }) => id)).size).toBe(2);
     await hanging.close();
     await api.call('DELETE', '/v1/alert-channels/hanging');
     await api.app.get(DeliverAlerts).settled();
@@ -199,6 +200,20 @@ describe('alerts from the crossing to the endpoint', () => {
     await deliver();
     expect(receiver.received).toHaveLength(1);
     expect((await alertsOf(tenantId))[0].deliveries).toEqual([expect.objectContaining({ status: 'delivered', attempts: 2 })]);
+  });
+
+  it('two workers at once deliver each message once', async () => {
+    const tenantId = await makeTenant();
+    await put('shared');
+    const second = await startTestApi({ database: api.database, environment: ALLOW, clock: api.clock });
+    const alerts = Array.from({ length: 40 }, (_, index) => crossing(tenantId, { dedupKey: `shared-${index}` }));
+    await raise(...alerts);
+    await Promise.all([api, second].map(async ({ app }) => await app.get(RouteAlerts).execute()));
+    await Promise.all([api, second].map(async ({ app }) => await app.get(DeliverAlerts).execute()));
+    await Promise.all([api, second].map(async ({ app }) => await app.get(DeliverAlerts).settled()));
+    await second.close();
+    expect(receiver.received).toHaveLength(40);
+    expect(new Set(receiver.received.map(({ id }) => id)).size).toBe(40);
   });
 
   it('a restart in between loses nothing and repeats nothing: neither the crossing nor what was delivered', async () => {
