@@ -60,6 +60,14 @@ export default {
       to: { path: '^libs/', pathNot: '^libs/(reporting|metering|kernel|platform)/' },
     },
     {
+      name: 'alerting-directions',
+      severity: 'error',
+      comment:
+        'Alerting takes part through the ports of metering and asks tenancy for owners; what else it needs is a port that apps wire. Nobody imports it but apps: raise an alert there.',
+      from: { path: '^libs/alerting/' },
+      to: { path: '^libs/', pathNot: '^libs/(alerting|metering|tenancy|kernel|platform)/' },
+    },
+    {
       name: 'platform-knows-no-context',
       severity: 'error',
       comment: 'Platform serves every context, so it may know none of them: take what differs as a parameter.',

@@ -1,5 +1,7 @@
 import { Module, type DynamicModule, type Type } from '@nestjs/common';
-import { LedgerModule, ReadWallets } from '#libs/ledger/index.js';
+import { AlertingModule, CreditHistory, WatchConflicts, WatchSpend } from '#libs/alerting/index.js';
+import { Clock } from '#libs/kernel/index.js';
+import { LedgerModule, ReadRecentCredits, ReadWallets } from '#libs/ledger/index.js';
 import { MeteringModule } from '#libs/metering/index.js';
 import type { Config } from '#libs/platform/config/config.js';
 import type { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
@@ -7,6 +9,7 @@ import { PricingModule } from '#libs/pricing/index.js';
 import { FundingSource, QuotaHeldAmounts, QuotaModule, QuotaParticipant, QuotaPostingModule, type QuotaFence } from '#libs/quota/index.js';
 import { ReportingModule, SpendMonthRollup } from '#libs/reporting/index.js';
 import { TenancyModule } from '#libs/tenancy/index.js';
+import { LedgerCreditHistory } from './credit-history.js';
 import { LedgerFunding } from './ledger-funding.js';
 
 @Module({
@@ -16,22 +19,38 @@ import { LedgerFunding } from './ledger-funding.js';
 })
 class FundingModule {}
 
+@Module({
+  imports: [LedgerModule],
+  providers: [
+    {
+      provide: CreditHistory,
+      inject: [ReadRecentCredits, Clock],
+      useFactory: (credits: ReadRecentCredits, clock: Clock) => new LedgerCreditHistory(credits, clock),
+    },
+  ],
+  exports: [CreditHistory],
+})
+class CreditHistoryModule {}
+
 /** The contexts that the API and the worker are both made of, and who takes part in the posting transaction. */
 export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; fence: QuotaFence }): (Type | DynamicModule)[] {
   const { config, wakeUp, fence } = options;
   const posting = QuotaPostingModule.register(fence);
+  const alerting = AlertingModule.register({ imports: [CreditHistoryModule] });
   const metering = MeteringModule.register({
     settings: config,
     wakeUp,
-    participants: [SpendMonthRollup, QuotaParticipant],
+    participants: [SpendMonthRollup, QuotaParticipant, WatchSpend],
     heldAmounts: QuotaHeldAmounts,
-    imports: [ReportingModule, posting],
+    conflicts: WatchConflicts,
+    imports: [ReportingModule, posting, alerting],
   });
   return [
     TenancyModule,
     PricingModule,
     LedgerModule,
     ReportingModule,
+    alerting,
     metering,
     posting,
     QuotaModule.register({ fence, settings: config, imports: [metering, posting, FundingModule] }),

@@ -10,6 +10,8 @@ import { Quota20261122000700 } from './20261122000700-quota.js';
 import { TenancyRevision20261122000710 } from './20261122000710-tenancy-revision.js';
 import { QuotaHoldIndex20261122000720 } from './20261122000720-quota-hold-index.js';
 import { QuotaCaptureAgain20261122000730 } from './20261122000730-quota-capture-again.js';
+import { Alerting20261122000900 } from './20261122000900-alerting.js';
+import { LedgerLotsByTenant20261122000910 } from './20261122000910-ledger-lots-by-tenant.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -22,4 +24,6 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   TenancyRevision20261122000710,
   QuotaHoldIndex20261122000720,
   QuotaCaptureAgain20261122000730,
+  Alerting20261122000900,
+  LedgerLotsByTenant20261122000910,
 ];

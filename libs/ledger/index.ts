@@ -6,6 +6,7 @@ export { GrantCredit, type GrantReceipt } from './application/grant-credit.js';
 export { fingerprintOf, type IdempotencyKey, type Once } from './application/idempotency.js';
 export { LedgerReader, type BookedTransaction, type DriftField, type LedgerCheck, type LedgerDrift } from './application/ports.js';
 export { ReadBalance, type BalanceView } from './application/read-balance.js';
+export { ReadRecentCredits } from './application/read-recent-credits.js';
 export { ReadWallets } from './application/read-wallets.js';
 export { SpendLedger, type SpendPosted, type SpendReversal, type SpendReversed, type TenantSpend } from './application/spend-ledger.js';
 export { VoidCredit, type VoidReceipt } from './application/void-credit.js';

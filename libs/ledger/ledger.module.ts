@@ -10,6 +10,7 @@ import { FindCredit } from './application/find-credit.js';
 import { GrantCredit } from './application/grant-credit.js';
 import { LedgerReader, LedgerStore } from './application/ports.js';
 import { ReadBalance } from './application/read-balance.js';
+import { ReadRecentCredits } from './application/read-recent-credits.js';
 import { ReadWallets } from './application/read-wallets.js';
 import { SpendLedger } from './application/spend-ledger.js';
 import { VoidCredit } from './application/void-credit.js';
@@ -24,6 +25,7 @@ const useCases = [
   useCase(ExpireLots, [Database, LedgerStore, Clock]),
   useCase(ReadBalance, [LedgerReader, Clock]),
   useCase(ReadWallets, [LedgerStore]),
+  useCase(ReadRecentCredits, [LedgerStore]),
   useCase(ExplainSpend, [Database, LedgerStore]),
   useCase(FindCredit, [Database, LedgerStore]),
 ];

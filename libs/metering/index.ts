@@ -2,7 +2,16 @@ export { DeadLetterStore, type DeadLetterRow } from './application/dead-letter-s
 export { EventReader, type EventView, type PostingView } from './application/event-reader.js';
 export { ReplayDeadLetter } from './application/replay-dead-letter.js';
 export { PostPendingSpend } from './application/post-pending-spend.js';
-export { HeldAmounts, PostingParticipant, type SpendMovement, type UnpricedCall } from './application/ports.js';
+export {
+  ConflictObserver,
+  HeldAmounts,
+  PostingParticipant,
+  type EventConflict,
+  type SetAsideEvent,
+  type SpendMovement,
+  type TenantBalances,
+  type UnpricedCall,
+} from './application/ports.js';
 export { PutSource } from './application/put-source.js';
 export { MAX_EVENTS_PER_CALL, RecordEvents, type RecordedEvents, type RecordedItem } from './application/record-events.js';
 export { RequeueQuarantined } from './application/requeue-quarantined.js';

@@ -12,7 +12,7 @@ import { EventReader } from './application/event-reader.js';
 import { GroupCommit } from './application/group-commit.js';
 import { EventInbox } from './application/inbox.js';
 import { PostPendingSpend } from './application/post-pending-spend.js';
-import { HeldAmounts, type PostingParticipant } from './application/ports.js';
+import { HeldAmounts, type ConflictObserver, type PostingParticipant } from './application/ports.js';
 import { PostingStore } from './application/posting-store.js';
 import { PutSource } from './application/put-source.js';
 import { RecordEvents } from './application/record-events.js';
@@ -38,6 +38,8 @@ export interface MeteringOptions {
   readonly participants: readonly InjectionToken<PostingParticipant>[];
   /** Who knows what was held for a call; `imports` provides it. */
   readonly heldAmounts: InjectionToken<HeldAmounts>;
+  /** Who learns of reports that contradict each other. */
+  readonly conflicts: InjectionToken<ConflictObserver>;
   readonly imports: NonNullable<ModuleMetadata['imports']>;
 }
 
@@ -72,7 +74,7 @@ export class MeteringModule {
         { ...useCase(PostgresDeadLetterStore, [Database]), provide: DeadLetterStore },
         { ...useCase(PostgresEventReader, [Database]), provide: EventReader },
         { ...useCase(PostgresPostingStore, []), provide: PostingStore },
-        { ...useCase(PostgresInbox, [Database]), provide: EventInbox },
+        { ...useCase(PostgresInbox, [Database, options.conflicts]), provide: EventInbox },
         ...useCases,
       ],
       exports: [SourceDirectory, DeadLetterStore, EventReader, ...useCases.map((provider) => provider.provide)],

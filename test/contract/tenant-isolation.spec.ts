@@ -1,3 +1,4 @@
+import { RaiseAlert, RouteAlerts } from '#libs/alerting/index.js';
 import { startTestApi, type ApiAnswer, type TestApi } from '../support/api.js';
 import { fillPath, readOpenApi, sampleOf, type Operation } from '../support/openapi.js';
 
@@ -100,6 +101,8 @@ async function makeObjects(api: TestApi): Promise<Ids> {
   const asked = await api.call('POST', '/v1/authorize', { body: { tenant_id: 'owner', provider: 'openai', model: 'gpt-4o', estimated_cost_usd: '0.01' } });
   await api.call('POST', '/v1/authorize', { body: { tenant_id: 'owner', provider: 'openai', model: 'gpt-4o', estimated_cost_usd: '1000' } });
   const decision = await api.call('GET', '/v1/decisions?tenant_id=owner');
+  await api.call('PUT', '/v1/alert-channels/pager', { body: { kind: 'webhook', url: 'https://hooks.example.com/' } });
+  const delivery = await deliveryOfOwner(api);
   const hold = { existing: asked.body.hold.hold_id, missing: `hold_${MISSING_UUID}` };
   return {
     tenant_id: { existing: 'owner', missing: 'nobody' },
@@ -115,6 +118,16 @@ async function makeObjects(api: TestApi): Promise<Ids> {
     '/v1/holds/{id}/release: id': hold,
     '/v1/holds/{id}/extend: id': hold,
     '/v1/decisions/{id}: id': { existing: decision.body.data[0].decision_id, missing: `dec_${MISSING_UUID}` },
+    channel_id: { existing: 'pager', missing: 'no-channel' },
+    '/v1/alert-deliveries/{id}/retry: id': { existing: delivery, missing: `dlv_${MISSING_UUID}` },
     '/v1/dead-letters/{id}/replay: id': { existing: deadLetter.body.data[0].id, missing: `dl_${MISSING_UUID}` },
   };
+}
+
+async function deliveryOfOwner(api: TestApi): Promise<string> {
+  const occurredAt = api.clock.now();
+  const alert = { kind: 'period.closed', tenantId: 'owner', dedupKey: 'isolation', occurredAt, severity: 'info', subject: {} } as const;
+  await api.app.get(RaiseAlert).execute({ alerts: [alert] });
+  await api.app.get(RouteAlerts).execute();
+  return (await api.call('GET', '/v1/alert-deliveries')).body.data[0].delivery_id;
 }

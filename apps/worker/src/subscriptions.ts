@@ -1,3 +1,4 @@
+import { DeliverAlerts, ForgetOldAlerts, RouteAlerts } from '#libs/alerting/index.js';
 import { Clock, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '#libs/kernel/index.js';
 import { ExpireLots } from '#libs/ledger/index.js';
 import { ForgetOldEventKeys, KeepPartitionsAhead, PostPendingSpend, RequeueQuarantined, SweepPending } from '#libs/metering/index.js';
@@ -39,6 +40,9 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'forget-old-event-keys', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldEventKeys).execute() },
       { name: 'write-decisions', everyMs: SECOND_MS, run: async () => await resolve(DecisionLog).flush() },
       { name: 'forget-old-quota-rows', everyMs: DAY_MS, run: async () => await resolve(ForgetOldQuotaRows).execute() },
+      { name: 'route-alerts', everyMs: SECOND_MS, run: async () => await resolve(RouteAlerts).execute() },
+      { name: 'deliver-alerts', everyMs: SECOND_MS, run: async () => await resolve(DeliverAlerts).execute() },
+      { name: 'forget-old-alerts', everyMs: DAY_MS, run: async () => await resolve(ForgetOldAlerts).execute() },
       { name: 'trim-outbox', everyMs: HOUR_MS, run: async () => await trimOutbox(resolve(Database), new Date(resolve(Clock).now().getTime() - DAY_MS)) },
     ],
     // A booking is visible to authorize within 50 ms, a hold ends at most half a second late.

@@ -45,6 +45,12 @@ export interface StoredAnswer {
   readonly response: string;
 }
 
+/** A tenant's credit of late. */
+export interface RecentCredits {
+  readonly grantedNano: Nano;
+  readonly newestLotId: string;
+}
+
 /** Writes and locks; every method works in the caller's transaction. */
 export abstract class LedgerStore {
   /** Locks the tenants' balance rows in tenant order (so that two callers never deadlock), making those that are missing. */
@@ -53,6 +59,8 @@ export abstract class LedgerStore {
   abstract balances(sql: Sql, tenantIds: readonly string[]): Promise<ReadonlyMap<string, TenantBalance>>;
   /** Lots with something left that were not voided, expired ones included. */
   abstract openLots(tx: Sql, tenantIds: readonly string[]): Promise<ReadonlyMap<string, Lot[]>>;
+  /** Credits granted since `since` that are not void, else the newest one; tenants without credit are missing. */
+  abstract recentCredits(sql: Sql, tenantIds: readonly string[], since: Date): Promise<ReadonlyMap<string, RecentCredits>>;
   abstract findLots(sql: Sql, lotIds: readonly string[]): Promise<Lot[]>;
   /** Makes an empty lot and its account; the transfer that fills it follows with `append`. */
   abstract openLot(tx: Sql, lot: Lot): Promise<void>;

@@ -1,6 +1,6 @@
 import { textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
-import { LedgerStore, type JournalEntry, type LockedTenant, type RecordedTransaction, type StoredAnswer } from '../application/ports.js';
+import { LedgerStore, type JournalEntry, type LockedTenant, type RecentCredits, type RecordedTransaction, type StoredAnswer } from '../application/ports.js';
 import { lotAccount } from '../domain/account-code.js';
 import type { TenantBalance } from '../domain/balance.js';
 import type { Lot } from '../domain/lot.js';
@@ -36,6 +36,15 @@ const RECORDED = {
            JOIN ledger.account credit ON credit.account_id = line.credit_account
           WHERE t.transaction_id = ANY ($1::uuid[])
           ORDER BY t.transaction_id, line.line_no`,
+};
+const RECENT_CREDITS = {
+  name: 'ledger.recent-credits',
+  text: `SELECT newest.tenant_id, newest.lot_id, coalesce(recent.granted, newest.granted_nano) AS granted
+           FROM unnest($1::text[]) AS asked (tenant_id)
+          CROSS JOIN LATERAL (SELECT tenant_id, lot_id, granted_nano FROM ledger.lot
+                               WHERE tenant_id = asked.tenant_id AND voided_at IS NULL ORDER BY created_at DESC, lot_id DESC LIMIT 1) newest
+          CROSS JOIN LATERAL (SELECT sum(granted_nano)::bigint AS granted FROM ledger.lot
+                               WHERE tenant_id = asked.tenant_id AND voided_at IS NULL AND created_at >= $2) recent`,
 };
 const OVERDUE_AT = 'CASE WHEN voided_at IS NULL THEN expires_at ELSE voided_at END';
 
@@ -74,6 +83,11 @@ export class PostgresLedgerStore extends LedgerStore {
       else lots.push(lotFromRow(row));
     }
     return byTenant;
+  }
+
+  override async recentCredits(sql: Sql, tenantIds: readonly string[], since: Date): Promise<ReadonlyMap<string, RecentCredits>> {
+    const rows = await sql.query<{ tenant_id: string; lot_id: string; granted: bigint }>(RECENT_CREDITS, [textArray(tenantIds), since]);
+    return new Map(rows.map((row) => [row.tenant_id, { grantedNano: row.granted, newestLotId: row.lot_id }]));
   }
 
   override async findLots(sql: Sql, lotIds: readonly string[]): Promise<Lot[]> {

@@ -5,7 +5,7 @@
  * and when it was charged provisionally that charge is taken back in the same transaction.
  */
 import type { Nano } from '#libs/kernel/index.js';
-import type { SpendItem, SpendLedger, SpendPosted, SpendReversal, TenantSpend } from '#libs/ledger/index.js';
+import type { SpendItem, SpendLedger, SpendPosted, SpendReversal, TenantBalance, TenantSpend } from '#libs/ledger/index.js';
 import { appendOutbox } from '#libs/platform/outbox/outbox.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import { UNNAMED, type Booking } from '../domain/booking.js';
@@ -45,6 +45,7 @@ interface TakenBack {
 
 class BatchBooking {
   private readonly movements: SpendMovement[] = [];
+  private readonly balances = new Map<string, TenantBalance>();
   private readonly closed: string[] = [];
   private readonly setAside: { event: PostableEvent; reason: string }[] = [];
   /** Newest posting of the events that are corrected here, or were booked before. */
@@ -102,6 +103,7 @@ class BatchBooking {
     await this.takeBack(ready, round);
     const spends = spendsByTenant(ready, `${batchId}:${round}`);
     const posted = new Map((await ledger.post(tx, spends, actor)).map((result) => [result.tenantId, result]));
+    for (const { tenantId, balance } of posted.values()) this.balances.set(tenantId, balance);
     const rows = ready.map((item) => this.settle(item, posted.get(item.event.tenantId)));
     await this.input.store.insertPostings(tx, rows);
   }
@@ -161,6 +163,7 @@ class BatchBooking {
           ],
     );
     const reversed = new Map((await ledger.reverse(tx, reversals, actor)).map((result) => [result.eventId, result]));
+    for (const { balance } of reversed.values()) this.balances.set(balance.tenantId, balance);
     const rows = corrections.map(({ target, last, reason }): PostingRow => ({
       eventId: target.eventId,
       revision: last.revision + 1,
@@ -230,7 +233,8 @@ class BatchBooking {
 
   private async finish(): Promise<void> {
     const { tx, participants, postedAt } = this.input;
-    for (const participant of participants) await participant.onPosted(tx, this.movements);
+    for (const participant of participants) await participant.onPosted(tx, this.movements, this.balances);
+    await tellSetAside(tx, participants, this.setAside);
     await this.input.store.openQuarantine(tx, this.setAside, postedAt);
     await this.input.store.closeQuarantine(tx, this.closed);
     await appendOutbox(
@@ -243,6 +247,23 @@ class BatchBooking {
       })),
     );
   }
+}
+
+/** Tells who takes part which events could not be booked. */
+export async function tellSetAside(
+  tx: Sql,
+  participants: readonly PostingParticipant[],
+  entries: readonly { readonly event: PostableEvent; readonly reason: string }[],
+): Promise<void> {
+  if (entries.length === 0) return;
+  const events = entries.map(({ event, reason }) => ({
+    eventId: event.eventId,
+    tenantId: event.tenantId,
+    provider: event.provider,
+    model: event.model,
+    reason,
+  }));
+  for (const participant of participants) await participant.onSetAside(tx, events);
 }
 
 function spendsByTenant(ready: readonly Decided[], idemKey: string): TenantSpend[] {

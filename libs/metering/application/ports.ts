@@ -1,4 +1,5 @@
 import type { Nano } from '#libs/kernel/index.js';
+import type { TenantBalance } from '#libs/ledger/index.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import type { Usage } from '#libs/pricing/index.js';
 import type { SpendStatus } from '../domain/spend-event.js';
@@ -52,10 +53,39 @@ export abstract class HeldAmounts {
   abstract leftFor(tx: Sql, calls: readonly UnpricedCall[]): Promise<ReadonlyMap<string, Nano>>;
 }
 
+/** Where tenants' money stands after a batch; a tenant the ledger did not touch in it may be missing. */
+export type TenantBalances = ReadonlyMap<string, TenantBalance>;
+
+/** An event that could not be booked: no price, no usage, an absurd cost, or a booking that failed. */
+export interface SetAsideEvent {
+  readonly eventId: string;
+  readonly tenantId: string;
+  readonly provider: string | null;
+  readonly model: string | null;
+  readonly reason: string;
+}
+
 /**
  * A context that takes part in the posting transaction (reporting's rollups, later quota's counters and billing's pushes).
  * Runs inside it: what it writes is committed with the ledger or not at all. Must be linear in `movements`, never in history.
  */
 export abstract class PostingParticipant {
-  abstract onPosted(tx: Sql, movements: readonly SpendMovement[]): Promise<void>;
+  abstract onPosted(tx: Sql, movements: readonly SpendMovement[], balances: TenantBalances): Promise<void>;
+
+  /** Called where there is at least one. */
+  async onSetAside(_tx: Sql, _events: readonly SetAsideEvent[]): Promise<void> {}
+}
+
+/** A report that contradicts one that stands; it was kept as a dead letter. */
+export interface EventConflict {
+  readonly tenantId: string;
+  readonly sourceId: string;
+  readonly keptEventId: string;
+  readonly deadLetterId: string;
+  readonly receivedAt: Date;
+}
+
+/** Learns of conflicts in the transaction that keeps them; called where there is at least one. */
+export abstract class ConflictObserver {
+  abstract onConflicts(tx: Sql, conflicts: readonly EventConflict[]): Promise<void>;
 }

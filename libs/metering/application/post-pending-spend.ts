@@ -11,7 +11,7 @@ import type { PriceBook } from '#libs/pricing/index.js';
 import { UNKNOWN_TENANT_ID, type TenantDirectory } from '#libs/tenancy/index.js';
 import { bookByHold, decideBooking, reportedCost, UNNAMED, waitsForPrice, type Booking } from '../domain/booking.js';
 import type { PostableEvent } from '../domain/stored-event.js';
-import { bookBatch, type Decided } from './book-batch.js';
+import { bookBatch, tellSetAside, type Decided } from './book-batch.js';
 import type { HeldAmounts, PostingParticipant } from './ports.js';
 import type { PendingEvent, PostingStore } from './posting-store.js';
 
@@ -86,6 +86,7 @@ export class PostPendingSpend {
       await this.store.lockShard(tx, shard);
       const taken = await this.store.takePending(tx, shard, 1, eventIds);
       const entries = taken.map((event) => ({ event, reason: 'posting_failed' }));
+      await tellSetAside(tx, this.participants, entries);
       await this.store.openQuarantine(tx, entries, this.clock.now());
       return taken.length;
     });

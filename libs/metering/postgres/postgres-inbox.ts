@@ -6,6 +6,7 @@
 import { InvariantError } from '#libs/kernel/index.js';
 import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import { byteaArray, plainArray, timeArray } from '#libs/platform/postgres/array-literal.js';
+import type { ConflictObserver, EventConflict } from '../application/ports.js';
 import { EventInbox, refusedResult, type InboxEntry, type InboxResult } from '../application/inbox.js';
 import { InboxBatch, toCandidate, type Candidate, type KnownCall } from '../domain/inbox-batch.js';
 import type { KnownReport, Resolution } from '../domain/resolve-report.js';
@@ -14,7 +15,10 @@ import { insertDeadLetters } from './dead-letter-rows.js';
 import { insertEvents } from './event-rows.js';
 
 export class PostgresInbox extends EventInbox {
-  constructor(private readonly database: Database) {
+  constructor(
+    private readonly database: Database,
+    private readonly conflicts: ConflictObserver,
+  ) {
     super();
   }
 
@@ -28,12 +32,16 @@ export class PostgresInbox extends EventInbox {
 
       const accepted: { admitted: AdmittedReport; correctsEventId: string | null }[] = [];
       const deadLetters: DeadLetterDraft[] = [];
+      const conflicts: EventConflict[] = [];
       reports.forEach((entry, index) => {
         const resolution = resolutions[index];
         if (resolution?.outcome === 'accepted') accepted.push({ admitted: entry.admitted, correctsEventId: null });
         if (resolution?.outcome === 'corrected') accepted.push({ admitted: entry.admitted, correctsEventId: resolution.correctsEventId });
         const kept = resolution?.outcome === 'conflict' ? entry.asDeadLetter() : null;
-        if (kept && resolution?.outcome === 'conflict') deadLetters.push({ ...kept, keptEventId: resolution.keptEventId });
+        if (kept && resolution?.outcome === 'conflict') {
+          deadLetters.push({ ...kept, keptEventId: resolution.keptEventId });
+          conflicts.push(conflictOf(entry.admitted, kept, resolution.keptEventId));
+        }
       });
       for (const entry of entries) if (entry.kind === 'refused') deadLetters.push(entry.deadLetter);
 
@@ -41,6 +49,8 @@ export class PostgresInbox extends EventInbox {
       await moveKeys(tx, batch);
       await moveCalls(tx, batch);
       await insertDeadLetters(tx, deadLetters);
+      // Last: a batch that waits for another's alert holds nothing that the other still wants.
+      if (conflicts.length > 0) await this.conflicts.onConflicts(tx, conflicts);
       let next = 0;
       return entries.map((entry): InboxResult => {
         if (entry.kind === 'refused') return refusedResult(entry);
@@ -51,6 +61,11 @@ export class PostgresInbox extends EventInbox {
       });
     });
   }
+}
+
+function conflictOf(admitted: AdmittedReport, kept: DeadLetterDraft, keptEventId: string): EventConflict {
+  const { tenantId, sourceId, receivedAt } = admitted;
+  return { tenantId, sourceId, keptEventId, deadLetterId: kept.deadLetterId, receivedAt };
 }
 
 function toResult(admitted: AdmittedReport, resolution: Resolution): InboxResult {

@@ -1,3 +1,4 @@
+import { OUTGOING_ALLOW_RULE } from '../http/outgoing-allow.js';
 import { ConfigError, loadConfig, requireSharedServices } from './config.js';
 
 function problemsOf(environment: Record<string, string>): readonly string[] {
@@ -29,6 +30,7 @@ describe('loadConfig', () => {
       onMissingTenant: 'allow',
       onUnpriced: 'block',
       storeDeadlineMs: 2_000,
+      outgoingAllow: [],
       logLevel: 'info',
     });
   });
@@ -49,6 +51,7 @@ describe('loadConfig', () => {
     ['TOLLGATE_EVENT_MAX_AGE_DAYS', '0', 'TOLLGATE_EVENT_MAX_AGE_DAYS takes an integer from 1 to 3650'],
     ['TOLLGATE_ABSURD_COST_USD', '1e3', 'TOLLGATE_ABSURD_COST_USD takes a positive decimal amount in USD with at most 9 decimals, such as 1000'],
     ['TOLLGATE_ABSURD_COST_USD', '0', 'TOLLGATE_ABSURD_COST_USD takes a positive decimal amount in USD with at most 9 decimals, such as 1000'],
+    ['TOLLGATE_OUTGOING_ALLOW', '10.0.0.0/99', `TOLLGATE_OUTGOING_ALLOW ${OUTGOING_ALLOW_RULE}`],
     ['LOG_LEVEL', 'loud', 'LOG_LEVEL takes one of fatal, error, warn, info, debug, trace, silent'],
   ])('names %s=%s and what it takes', (name, value, message) => {
     expect(problemsOf({ [name]: value })).toEqual([message]);

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { parseUsd, tryParseUsd, type Nano } from '../../kernel/index.js';
+import { OUTGOING_ALLOW_RULE, parseOutgoingAllow, type OutgoingAllowance } from '../http/outgoing-allow.js';
 import { LOG_LEVELS, type LogLevel } from '../logging/logger.js';
 
 export interface Config {
@@ -38,6 +39,8 @@ export interface Config {
   readonly onUnpriced: 'block' | 'allow' | Nano;
   /** After this, a decision that waits for PostgreSQL goes by its tenant's `on_store_failure`. */
   readonly storeDeadlineMs: number;
+  /** Where outgoing webhooks may go besides public addresses over https. */
+  readonly outgoingAllow: readonly OutgoingAllowance[];
   readonly logLevel: LogLevel;
 }
 
@@ -107,6 +110,9 @@ const environmentSchema = z.object({
     .refine((value) => value === 'block' || value === 'allow' || isPositiveUsd(value), UNPRICED_TAKES)
     .default('block'),
   TOLLGATE_STORE_DEADLINE_MS: integer(2_000, 10, 60_000),
+  TOLLGATE_OUTGOING_ALLOW: text(OUTGOING_ALLOW_RULE)
+    .refine((value) => parseOutgoingAllow(value) !== null, OUTGOING_ALLOW_RULE)
+    .default(''),
   LOG_LEVEL: z.enum(LOG_LEVELS, { error: `takes one of ${LOG_LEVELS.join(', ')}` }).default('info'),
 });
 
@@ -133,6 +139,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     onMissingTenant: env.TOLLGATE_ON_MISSING_TENANT,
     onUnpriced: env.TOLLGATE_UNPRICED === 'block' || env.TOLLGATE_UNPRICED === 'allow' ? env.TOLLGATE_UNPRICED : parseUsd(env.TOLLGATE_UNPRICED),
     storeDeadlineMs: env.TOLLGATE_STORE_DEADLINE_MS,
+    outgoingAllow: parseOutgoingAllow(env.TOLLGATE_OUTGOING_ALLOW) ?? [],
     logLevel: env.LOG_LEVEL,
   };
 }

@@ -3,6 +3,7 @@ import { Clock, SystemClock } from '../../kernel/index.js';
 import { AuditLog } from '../audit/audit-log.js';
 import type { Config } from '../config/config.js';
 import { HealthChecks } from '../health/health.js';
+import { OutgoingHttp } from '../http/outgoing.js';
 import { createLogger, Logger } from '../logging/logger.js';
 import { Database } from '../postgres/database.js';
 
@@ -21,7 +22,7 @@ export interface PlatformOptions {
   readonly health?: HealthChecks | undefined;
 }
 
-/** Global: what every context may inject without importing it (Database, Clock, Logger, CONFIG, ADMIN_KEY, HealthChecks, AuditLog). */
+/** Global: what every context may inject without importing it (Database, Clock, Logger, CONFIG, ADMIN_KEY, HealthChecks, AuditLog, OutgoingHttp). */
 @Module({})
 export class PlatformModule {
   static register(options: PlatformOptions): DynamicModule {
@@ -33,6 +34,7 @@ export class PlatformModule {
       { provide: Logger, useValue: options.logger ?? createLogger({ level: options.config.logLevel }) },
       { provide: HealthChecks, useValue: options.health ?? new HealthChecks() },
       { provide: AuditLog, useValue: new AuditLog() },
+      { provide: OutgoingHttp, useValue: new OutgoingHttp(options.config.outgoingAllow) },
     ];
     return { module: PlatformModule, global: true, providers, exports: providers.map((provider) => provider.provide) };
   }

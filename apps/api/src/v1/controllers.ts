@@ -1,5 +1,8 @@
 import type { Type } from '@nestjs/common';
 import { AdjustmentsController } from './adjustments/adjustments.controller.js';
+import { AlertChannelsController } from './alert-channels/alert-channels.controller.js';
+import { AlertDeliveriesController } from './alert-deliveries/alert-deliveries.controller.js';
+import { AlertsController } from './alerts/alerts.controller.js';
 import { AuditController } from './audit/audit.controller.js';
 import { AuthorizeController } from './authorize/authorize.controller.js';
 import { BalanceController } from './balance/balance.controller.js';
@@ -47,5 +50,8 @@ export const controllers: Type[] = [
   PriceOverridesController,
   RateCardsController,
   ModelAliasesController,
+  AlertChannelsController,
+  AlertsController,
+  AlertDeliveriesController,
   AuditController,
 ];

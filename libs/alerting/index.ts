@@ -1,0 +1,21 @@
+/** What happened that somebody should know: raised once, routed to channels, delivered as signed webhooks. */
+export { DeleteChannel } from './application/delete-channel.js';
+export { DeliverAlerts } from './application/deliver-alerts.js';
+export { ForgetOldAlerts } from './application/forget-old-alerts.js';
+export { ListAlerts, type AlertView } from './application/list-alerts.js';
+export { ListDeliveries } from './application/list-deliveries.js';
+export { CreditHistory, DELIVERY_STATUSES, type Delivery } from './application/ports.js';
+export { PutChannel } from './application/put-channel.js';
+export { RaiseAlert } from './application/raise-alert.js';
+export { ReadChannels } from './application/read-channels.js';
+export { RetryDelivery } from './application/retry-delivery.js';
+export { RotateChannelSecret } from './application/rotate-channel-secret.js';
+export { RouteAlerts } from './application/route-alerts.js';
+export { TestChannel, type ChannelTest } from './application/test-channel.js';
+export { WatchConflicts } from './application/watch-conflicts.js';
+export { WatchSpend } from './application/watch-spend.js';
+export { ALERT_KINDS, SEVERITIES, type Alert, type AlertKind, type NewAlert, type Severity } from './domain/alert.js';
+export type { RecentCredit } from './domain/balance-level.js';
+export type { Channel, ChannelSettings } from './domain/channel.js';
+export { isSecret, SECRET_RULE } from './domain/webhook.js';
+export { AlertingModule } from './alerting.module.js';
