@@ -100,13 +100,19 @@ class LibraryTest(unittest.TestCase):
             (event,) = self.told(1)
         self.assertNotIn("tenant_id", event)
 
-    def test_a_failure_is_reported_without_figures_or_text(self) -> None:
+    def test_a_refusal_of_the_provider_is_a_known_zero_and_its_text_stays_here(self) -> None:
         with context.tenant("acme"), self.assertRaises(litellm.RateLimitError):
             self.ask(messages=messages(**{"gpt-4o": 429}), num_retries=0, max_retries=0)
         (event,) = self.told(1)
         self.assertEqual((event["status"], event["error"], event["tenant_id"]), ("error", "RateLimitError", "acme"))
-        self.assertNotIn("usage", event)
+        self.assertEqual(event["usage"], {"input_tokens": 0, "output_tokens": 0})
         self.assertNotIn("on purpose", str(event))
+
+    def test_what_a_failed_call_used_is_not_known_where_the_provider_may_have_worked(self) -> None:
+        with context.tenant("acme"), self.assertRaises(litellm.Timeout):
+            self.ask(messages=messages(**{"gpt-4o": "stall"}), timeout=0.05, max_retries=0)
+        (event,) = self.told(1)
+        self.assertEqual((event["status"], event.get("usage")), ("error", None))
 
     def test_a_stream_brings_its_usage_and_the_caller_does_not_see_the_piece(self) -> None:
         with context.tenant("acme"):
@@ -133,6 +139,22 @@ class LibraryTest(unittest.TestCase):
         names = ("tenant_id", "provider", "model", "status", "usage_quality")
         self.assertEqual([event[name] for name in names], ["acme", "openai", "gpt-4o", "cancelled", "partial"])
         self.assertGreater(event["usage"]["input_tokens"], 0)
+
+    def test_a_stream_that_breaks_is_a_failure_and_what_was_seen_of_it_is_partial(self) -> None:
+        with context.tenant("acme"), self.assertRaises(Exception):
+            list(self.ask(stream=True, messages=messages(**{"gpt-4o": "drop"})))
+        events = {event["status"]: event for event in self.told(2)}
+        self.assertEqual(sum(events["error"]["usage"].values()), 0)
+        self.assertEqual((events["cancelled"]["usage_quality"], events["cancelled"]["usage"]["output_tokens"] > 0), ("partial", True))
+
+    def test_an_asynchronous_stream_that_is_left_is_reported_as_partial(self) -> None:
+        async def use() -> None:
+            with context.tenant("acme"):
+                async for _ in await self.ask(litellm_library.acompletion, stream=True, messages=messages(**{"gpt-4o": "hang"})):
+                    break
+
+        asyncio.run(use())
+        self.assertEqual([(event["tenant_id"], event["usage_quality"]) for event in self.told(1)], [("acme", "partial")])
 
 
 if __name__ == "__main__":

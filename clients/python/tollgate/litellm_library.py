@@ -15,13 +15,15 @@ import functools
 import inspect
 import uuid
 import weakref
-from typing import Any, Callable, Dict, Mapping, Optional
+from collections import OrderedDict
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, Mapping, Optional
 
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from .client import Tollgate
 from .context import ATTRIBUTION, attributed, current
+from .metered_call import may_have_run
 from .sizes import Tally, Usage, input_tokens_of, usage_of
 
 Json = Dict[str, Any]
@@ -77,8 +79,12 @@ class TollgateLogger(CustomLogger):
         if milliseconds is not None:
             event["latency_ms"] = milliseconds
         if failed:
+            exception = kwargs.get("exception")
             # Its kind and never its text, which may quote the prompt.
-            event["error"] = type(kwargs.get("exception")).__name__
+            event["error"] = type(exception).__name__
+            # A known zero, where a missing figure would ask an operator what it cost.
+            if call_id in _watching or isinstance(exception, BaseException) and not may_have_run(exception):
+                event["usage"] = {"input_tokens": 0, "output_tokens": 0}
         else:
             event.update(_figures(kwargs, response))
         self.tollgate.report(event)
@@ -97,6 +103,9 @@ def install(tollgate: Tollgate) -> TollgateLogger:
 
 
 _installed: Optional[TollgateLogger] = None
+# The newest streams that had begun: what they used is told by whoever watches them, not by the failure that ended them.
+_watching: "OrderedDict[str, None]" = OrderedDict()
+_MOST_WATCHED = 10_000
 
 
 def carry(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -151,7 +160,7 @@ class _LeftStream:
 
     def __init__(self, tollgate: Tollgate, sent: Mapping[str, Any], hides_usage: bool) -> None:
         self.tally, self.over, self.hides_usage = Tally(), False, hides_usage
-        self._tollgate, self._sent = tollgate, sent
+        self._tollgate, self._sent, self.call_id = tollgate, sent, sent["litellm_call_id"]
         self._input_tokens = input_tokens_of(sent)
         self.provider: Optional[str] = None
         self.model: Optional[str] = None
@@ -160,14 +169,16 @@ class _LeftStream:
         if self.over:
             return
         self.over = True
-        call_id = self._sent["litellm_call_id"]
         usage: Usage = self.tally.usage or {"input_tokens": self._input_tokens, "output_tokens": self.tally.output_tokens}
-        event = {"event_id": call_id, "call_id": call_id, "provider": self.provider, "model": self.model, "usage": usage}
+        event = {"event_id": self.call_id, "call_id": self.call_id, "provider": self.provider, "model": self.model, "usage": usage}
         self._tollgate.report({**_who(self._sent["metadata"]), **event, "usage_quality": "partial", "status": "cancelled", "stream": True})
 
 
 def _watched(stream: Any, watch: _LeftStream) -> Any:
     its_class = type(stream)
+    _watching[watch.call_id] = None
+    while len(_watching) > _MOST_WATCHED:
+        _watching.popitem(last=False)
     watch.provider, watch.model = getattr(stream, "custom_llm_provider", None), getattr(stream, "model", None)
 
     def seen(piece: Any) -> bool:
@@ -181,8 +192,11 @@ def _watched(stream: Any, watch: _LeftStream) -> Any:
                 piece = its_class.__next__(self)
                 if seen(piece):
                     return piece
+        except StopIteration:
+            watch.over = True  # LiteLLM reports its end.
+            raise
         except BaseException:
-            watch.over = True  # LiteLLM reports its end, and its failure.
+            watch.left()  # LiteLLM reports the failure, and not what was seen before it.
             raise
 
     async def __anext__(self: Any) -> Any:
@@ -191,12 +205,37 @@ def _watched(stream: Any, watch: _LeftStream) -> Any:
                 piece = await its_class.__anext__(self)
                 if seen(piece):
                     return piece
-        except (StopAsyncIteration, Exception):
+        except StopAsyncIteration:
             watch.over = True
+            raise
+        except BaseException:
+            watch.left()
+            raise
+
+    # A loop that is left lets go of these; of the stream itself LiteLLM's own threads may keep hold.
+    def __iter__(self: Any) -> Iterator[Any]:
+        try:
+            for piece in iter(lambda: next(self, None), None):
+                yield piece
+        except GeneratorExit:
+            watch.left()
+            raise
+
+    async def __aiter__(self: Any) -> AsyncIterator[Any]:
+        try:
+            while True:
+                try:
+                    piece = await self.__anext__()
+                except StopAsyncIteration:
+                    return
+                yield piece
+        except GeneratorExit:
+            watch.left()
             raise
 
     # The same kind of object to whoever asks for its class.
-    stream.__class__ = type(its_class.__name__, (its_class,), {"__next__": __next__, "__anext__": __anext__, "__module__": its_class.__module__})
+    own = {"__next__": __next__, "__anext__": __anext__, "__iter__": __iter__, "__aiter__": __aiter__, "__module__": its_class.__module__}
+    stream.__class__ = type(its_class.__name__, (its_class,), own)
     weakref.finalize(stream, watch.left)
     return stream
 
