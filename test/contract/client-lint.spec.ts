@@ -1,13 +1,12 @@
 /** The lint rules we hand out, each run by its own tool on files that must pass and on files that must not. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { describeWithRuff, RUFF } from '../support/ruff.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const RUFF = join(ROOT, '.venv-litellm/bin/ruff');
-const describeWithRuff = existsSync(RUFF) ? describe : describe.skip;
 
 const METERED = `import { withTollgate } from '@tollgate/client/openai';\nexport const wrap = withTollgate;\n`;
 const MAKES_A_CLIENT = `import OpenAI from 'openai';\nexport const openai = new OpenAI();\n`;

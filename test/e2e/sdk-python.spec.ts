@@ -88,7 +88,7 @@ describeWithLiteLlm('the Python client against a real Tollgate', () => {
         cost_usd: formatUsd(COST),
       });
       expect(event.hold_id).toMatch(/^hold_/);
-      expect((await balance(action))['posted_usd']).toBe(formatUsd((parseUsd('1') - COST) as typeof COST));
+      expect((await balance(action))['posted_usd']).toBe(formatUsd(parseUsd('1') - COST));
     },
     SESSION_TIMEOUT_MS,
   );
@@ -125,7 +125,7 @@ describeWithLiteLlm('the Python client against a real Tollgate', () => {
       expect(event).toMatchObject({ status: 'cancelled', usage_quality: 'partial', usage: { output_tokens: Math.ceil(Buffer.byteLength(seen) / 3) } });
       const cost = BigInt(event.usage.input_tokens) * 2_500n + BigInt(event.usage.output_tokens) * 10_000n;
       expect(event.usage.input_tokens).toBeGreaterThan(0);
-      expect((await balance(behave))['posted_usd']).toBe(formatUsd((parseUsd('1') - cost) as typeof COST));
+      expect((await balance(behave))['posted_usd']).toBe(formatUsd(parseUsd('1') - cost));
     },
     SESSION_TIMEOUT_MS,
   );

@@ -14,24 +14,19 @@ type StreamClass = new (iterator: () => AsyncIterator<unknown>, controller: Abor
 /** A stream in place of `stream`, which must not be read any more. */
 export function meteredStream(call: MeteredCall, stream: StreamOf<unknown>): StreamOf<unknown> {
   const tally = new Tally();
-  // An abort ends a stream of this SDK without an error, and one that nobody reads at all without a trace.
+  // A loop that is left aborts as well. An abort ends a stream of this SDK without an error, and one that nobody reads without a trace.
   stream.controller.signal.addEventListener('abort', () => call.breakOff(tally, { name: 'AbortError' }), { once: true });
   async function* counted(): AsyncGenerator<unknown, void, unknown> {
-    let over = false;
     try {
       for await (const piece of stream) {
         tally.addPiece(piece);
         call.noteOutput();
         if (!(call.hidesUsage && isUsagePiece(piece))) yield piece;
       }
-      over = true;
       call.succeed(tally);
     } catch (error) {
-      over = true;
       call.breakOff(tally, error);
       throw error;
-    } finally {
-      if (!over) call.breakOff(tally, null);
     }
   }
   const { constructor } = stream as unknown as { constructor: StreamClass };

@@ -162,10 +162,10 @@ describe('withTollgate', () => {
     const gone = await startStubServer(() => undefined);
     await gone.close();
     const nowhere = withTollgate(new OpenAI({ apiKey: 'none', baseURL: `${gone.url}/v1`, maxRetries: 0 }), { tollgate, tenantId: 'acme' });
-    await expect(nowhere.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES })).rejects.toThrow();
+    await expect(nowhere.chat.completions.create({ model: 'gpt-4o', messages: MESSAGES })).rejects.toThrow('Connection error');
     expect(await told()).toEqual({ events: [], released: ['hold_1'] });
     answer = (_, response) => void response.destroy();
-    await expect(wrapped().withOptions({ maxRetries: 0 }).chat.completions.create({ model: 'gpt-4o', messages: MESSAGES })).rejects.toThrow();
+    await expect(wrapped().withOptions({ maxRetries: 0 }).chat.completions.create({ model: 'gpt-4o', messages: MESSAGES })).rejects.toThrow('Connection error');
     expect((await told()).events).toMatchObject([{ status: 'cancelled', usage_quality: 'partial', usage: { input_tokens: 7, output_tokens: 0 } }]);
   });
 
@@ -216,7 +216,7 @@ describe('withTollgate', () => {
 
     it('a stream that breaks throws as it would without us, and is reported as partial with what was seen', async () => {
       answer = (request, response) => sendPieces(response, chatPieces(request).slice(0, 2), 'break');
-      await expect(readAll(await stream())).rejects.toThrow();
+      await expect(readAll(await stream())).rejects.toThrow('terminated');
       // "Every " and "year." are eleven bytes.
       expect((await told()).events).toMatchObject([{ status: 'cancelled', usage_quality: 'partial', usage: { input_tokens: 7, output_tokens: 4 } }]);
     });

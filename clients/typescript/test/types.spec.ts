@@ -1,4 +1,5 @@
-/** What the compiler promises a user of the package, asked of the compiler itself: the package and two files of a user, compiled once. */
+/** What the compiler promises a user of the package, asked of the compiler itself: the package, two files of a user and the README's example, compiled once. */
+import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import ts from 'typescript';
 
@@ -22,11 +23,19 @@ describe('the types', () => {
   let problems: { file: string; line: number; text: string }[];
 
   beforeAll(() => {
-    problems = compile({ 'with-tenant.ts': WITH_TENANT, 'without-tenant.ts': [IMPORTS, ...WITHOUT_TENANT, 'export {};'].join('\n') });
+    problems = compile({
+      'readme.ts': exampleOf('README.md'),
+      'with-tenant.ts': WITH_TENANT,
+      'without-tenant.ts': [IMPORTS, ...WITHOUT_TENANT, 'export {};'].join('\n'),
+    });
   }, 120_000);
 
   it('the package compiles on its own, without the types of Node', () => {
-    expect(problems.filter(({ file }) => !file.endsWith('-tenant.ts'))).toEqual([]);
+    expect(problems.filter(({ file }) => !file.endsWith('-tenant.ts') && file !== 'readme.ts')).toEqual([]);
+  });
+
+  it('the example of the README compiles', () => {
+    expect(problems.filter(({ file }) => file === 'readme.ts')).toEqual([]);
   });
 
   it('a wrapper with a tenant compiles, and its calls keep the types of the official client', () => {
@@ -39,6 +48,11 @@ describe('the types', () => {
     expect(refused.map(({ text }) => text).join('\n')).toMatch(/tenantId.*TenantSource.*tenant_id.*null/s);
   });
 });
+
+function exampleOf(readme: string): string {
+  const block = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(PACKAGE, readme), 'utf8'))?.[1] ?? '';
+  return block.replace("'@tollgate/client'", "'./index.js'").replace("'@tollgate/client/openai'", "'./openai.js'");
+}
 
 function compile(samples: Readonly<Record<string, string>>): { file: string; line: number; text: string }[] {
   const configuration = ts.readConfigFile(join(PACKAGE, 'tsconfig.json'), (path) => ts.sys.readFile(path));
