@@ -4,6 +4,7 @@ tested with it in test/e2e/sdk-python.spec.ts; here stand its answers that need 
 import asyncio
 import gc
 import json
+import threading
 import unittest
 from typing import Any, Dict, List
 
@@ -34,7 +35,7 @@ class WrapperTest(unittest.TestCase):
         return client
 
     def wrapped(self, of: Any = openai.OpenAI, **settings: Any) -> Any:
-        return tollgate.with_tollgate(self.plain(of), tollgate=self.tollgate, **{"tenant_id": "acme", **settings})
+        return tollgate.with_tollgate(self.plain(of), **{"tollgate": self.tollgate, "tenant_id": "acme", **settings})
 
     def told(self) -> List[Dict[str, Any]]:
         gc.collect()
@@ -99,6 +100,17 @@ class Calls(WrapperTest):
         with self.assertRaises(openai.APIConnectionError):
             self.create(nowhere)
         self.assertEqual((len(self.told()), self.server.released), (1, ["hold_2"]))
+
+    def test_a_call_that_ran_unchecked_is_reported_with_the_hold_a_late_decision_took_for_it(self) -> None:
+        answering = threading.Event()
+        self.server.decide = lambda _: answering.wait(10) and allow("hold_late")
+        hasty = tollgate.Tollgate(self.server.url, "tg_key", authorize_timeout_ms=30)
+        self.addCleanup(hasty.close)
+        with self.assertLogs("tollgate", "ERROR"):
+            self.create(self.wrapped(tollgate=hasty))
+        answering.set()
+        hasty.flush()
+        self.assertEqual(([event["hold_id"] for event in self.server.events], self.server.released), (["hold_late"], []))
 
     def test_without_a_tenant_a_call_raises_and_nothing_is_sent(self) -> None:
         with self.assertRaises(tollgate.TenantError):

@@ -170,9 +170,20 @@ class Tollgate:
 
     # --- in the background
 
-    def report(self, event: Mapping[str, Any]) -> None:
-        """Reports without making anybody wait; what is not taken is logged with its call id."""
-        self._in_background(f"the report of call {event.get('call_id') or event.get('event_id')}", lambda: self._deliver(event))
+    def report(self, event: Mapping[str, Any], late: "Optional[Future[Json]]" = None) -> None:
+        """Reports without making anybody wait; what is not taken is logged with its call id.
+
+        `late` is a decision that may still take a hold for this call: the report waits for it, so that it closes that hold.
+        """
+
+        def deliver(hold_id: Optional[str]) -> None:
+            body = event if hold_id is None else {**event, "hold_id": hold_id}
+            self._in_background(f"the report of call {event.get('call_id') or event.get('event_id')}", lambda: self._deliver(body))
+
+        if late is None:
+            deliver(None)
+        else:
+            self._when_answered(late, deliver)
 
     def release_later(self, hold_id: str) -> None:
         """Releases without making anybody wait. What is not released expires, and its tenant's `unresolved_policy` says what that costs."""
@@ -181,14 +192,20 @@ class Tollgate:
     def release_late(self, late: "Optional[Future[Json]]") -> None:
         """Gives back what an answer holds that nobody uses any more, as soon as it comes."""
 
-        def give_back(answered: "Future[Json]") -> None:
-            if not answered.cancelled() and answered.exception() is None:
-                hold = answered.result().get("hold")
-                if isinstance(hold, dict) and isinstance(hold.get("hold_id"), str):
-                    self.release_later(hold["hold_id"])
-
         if late is not None and not late.cancel():
-            late.add_done_callback(give_back)
+            self._when_answered(late, lambda hold_id: None if hold_id is None else self.release_later(hold_id))
+
+    def _when_answered(self, late: "Future[Json]", then: Callable[[Optional[str]], None]) -> None:
+        def answered(decision: "Future[Json]") -> None:
+            failed = decision.cancelled() or decision.exception() is not None
+            hold = None if failed else decision.result().get("hold")
+            then(hold.get("hold_id") if isinstance(hold, dict) else None)
+
+        here = self._here()
+        here.waiting.add(late)
+        late.add_done_callback(answered)
+        # Only after that: flush() finds what it brought about.
+        late.add_done_callback(here.waiting.discard)
 
     def flush(self, timeout: Optional[float] = None) -> None:
         """Waits until everything said in the background has been taken or logged. The end of the interpreter waits for it too."""
@@ -290,7 +307,7 @@ class _Process:
         # Threads of their own: an outage that keeps reports waiting must not keep questions waiting.
         self.asking = ThreadPoolExecutor(_ASKING_THREADS, "tollgate-ask")
         self.reporting = ThreadPoolExecutor(_REPORTING_THREADS, "tollgate-report")
-        self.waiting: "Set[Future[None]]" = set()
+        self.waiting: "Set[Future[Any]]" = set()
 
 
 def _question(tenant_id: Optional[str], question: Mapping[str, Any]) -> Json:

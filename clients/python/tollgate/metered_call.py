@@ -132,7 +132,7 @@ class MeteredCall:
         if error is not None:
             # Its kind and never its text, which may quote the prompt.
             event["error"] = type(error).__name__
-        self._settings.tollgate.report(event)
+        self._settings.tollgate.report(event, asked.late)
 
     def _say(self, what: str) -> bool:
         with self._lock:

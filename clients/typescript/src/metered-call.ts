@@ -146,7 +146,7 @@ export class MeteredCall {
       status,
       ...(error === null ? {} : { error: kindOf(error) }),
     };
-    this.settings.tollgate.report(event);
+    this.settings.tollgate.report(event, asked.lateHold);
   }
 }
 

@@ -133,10 +133,15 @@ export class Tollgate {
     return (await this.transport.send({ method: 'GET', path, idempotent: true, deadlineMs: this.timeoutMs })) as Balance;
   }
 
-  /** Reports without making anybody wait; what is not taken is logged with its call id. */
-  report(event: SpendEvent): void {
-    const exchange = { method: 'POST', path: '/v1/events', body: event, idempotent: true, deadlineMs: REPORT_DEADLINE_MS, maxRetries: REPORT_RETRIES } as const;
-    const taken = this.transport.send(exchange).then((answer) => {
+  /**
+   * Reports without making anybody wait; what is not taken is logged with its call id.
+   * @param lateHold a hold that a late decision may still take for this call: the report waits for it, so that it closes it
+   */
+  report(event: SpendEvent, lateHold: Promise<string | null> = NOTHING_LATE): void {
+    const taken = lateHold.then(async (holdId) => {
+      const body = holdId === null ? event : { ...event, hold_id: holdId };
+      const path = '/v1/events';
+      const answer = await this.transport.send({ method: 'POST', path, body, idempotent: true, deadlineMs: REPORT_DEADLINE_MS, maxRetries: REPORT_RETRIES });
       const { rejected, conflicts, results } = answer as RecordedEvents;
       if (rejected + conflicts > 0) throw new TollgateUnreachableError(results[0]?.detail ?? results[0]?.outcome ?? 'refused');
     });

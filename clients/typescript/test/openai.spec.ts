@@ -7,7 +7,7 @@ import OpenAI from 'openai';
 import { TollgateBlockedError, TollgateTenantError, TollgateUnmeteredError } from '../src/errors.js';
 import { withTollgate, type MeteringSettings } from '../src/openai.js';
 import { Tollgate } from '../src/tollgate.js';
-import { decision, reason, sendJson, startStubServer, type Answer, type Received, type StubServer } from './stub-server.js';
+import { decision, gate, reason, sendJson, startStubServer, type Answer, type Received, type StubServer } from './stub-server.js';
 
 const MESSAGES = [{ role: 'user' as const, content: 'hello' }];
 const USAGE = { prompt_tokens: 30, completion_tokens: 5, total_tokens: 35, prompt_tokens_details: { cached_tokens: 10 } };
@@ -21,13 +21,13 @@ const ANSWER = {
 describe('withTollgate', () => {
   let tollgateServer: StubServer;
   let model: StubServer;
-  let decide: (question: any) => Record<string, unknown>;
+  let decide: (question: any) => Record<string, unknown> | Promise<Record<string, unknown>>;
   let answer: Answer;
   let tollgate: Tollgate;
 
   beforeAll(async () => {
-    tollgateServer = await startStubServer((request, response) => {
-      if (request.path === '/v1/authorize') return sendJson(response, 200, decide(request.body));
+    tollgateServer = await startStubServer(async (request, response) => {
+      if (request.path === '/v1/authorize') return sendJson(response, 200, await decide(request.body));
       sendJson(response, 202, { accepted: 1, rejected: 0, conflicts: 0, results: [] });
     });
     model = await startStubServer((request, response) => answer(request, response));
@@ -150,6 +150,18 @@ describe('withTollgate', () => {
     await wrapped().chat.completions.create({ model: 'gpt-4o', messages: MESSAGES });
     expect([model.received.length, questions().length]).toEqual([3, 1]);
     expect(await told()).toMatchObject({ events: [{ status: 'success' }], released: [] });
+  });
+
+  it('a call that ran unchecked is reported with the hold that a late decision took for it, and so closes it', async () => {
+    const late = gate();
+    decide = async () => {
+      await late.opened;
+      return decision({ hold: { hold_id: 'hold_late' } });
+    };
+    tollgate = new Tollgate({ url: tollgateServer.url, key: 'tg_key', authorizeTimeoutMs: 20, logger: { warn: unexpected, error: () => undefined } });
+    await wrapped().chat.completions.create({ model: 'gpt-4o', messages: MESSAGES });
+    late.open();
+    expect(await told()).toMatchObject({ events: [{ hold_id: 'hold_late', status: 'success' }], released: [] });
   });
 
   it('an error of the model gives the hold back, and reports nothing', async () => {
