@@ -26,7 +26,16 @@ export default {
   testTimeout: 60_000,
   reporters: ['default', '<rootDir>/test/support/no-skip-reporter.js'],
   projects: [
-    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/libs/**/*.spec.ts', '<rootDir>/apps/**/*.spec.ts', '<rootDir>/test/architecture/**/*.spec.ts'] },
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: [
+        '<rootDir>/libs/**/*.spec.ts',
+        '<rootDir>/apps/**/*.spec.ts',
+        '<rootDir>/test/architecture/**/*.spec.ts',
+        '<rootDir>/clients/typescript/test/**/*.spec.ts',
+      ],
+    },
     {
       ...shared,
       displayName: 'services',

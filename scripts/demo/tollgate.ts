@@ -29,7 +29,7 @@ export async function findOrStartTollgate(): Promise<Tollgate> {
     if (adminKey === null) throw new Error(`set TOLLGATE_ADMIN_KEY to a key of ${url}`);
     return { url, adminKey, ownServer: false, close: () => Promise.resolve() };
   }
-  return await startOwn();
+  return await startTollgate();
 }
 
 function keyFileIn(dataDir: string): string | null {
@@ -45,7 +45,8 @@ async function isTollgate(url: string): Promise<boolean> {
   }
 }
 
-async function startOwn(): Promise<Tollgate> {
+/** One of its own, of the code as it is built now. */
+export async function startTollgate(): Promise<Tollgate> {
   const dataDir = mkdtempSync(join(tmpdir(), 'tollgate-demo-'));
   const { DATABASE_URL: _database, REDIS_URL: _redis, TOLLGATE_ADMIN_KEY: _key, ...environment } = process.env;
   const server = spawn(process.execPath, [STANDALONE], {

@@ -60,6 +60,9 @@ class FakeTollgate(_Server):
         self.questions: List[Dict[str, Any]] = []
         self.released: List[str] = []
         self.events: List[Dict[str, Any]] = []
+        self.settled: List[Dict[str, Any]] = []
+        self.fail_settle = 0
+        self.take: Callable[[Any], Answer] = lambda events: (202, {})
         self.keys: List[Optional[str]] = []
         self.connections: List[Any] = []
         self.decide: Callable[[Dict[str, Any]], Any] = lambda question: allow(f"hold_{len(self.questions)}")
@@ -81,8 +84,14 @@ class FakeTollgate(_Server):
         if path.startswith("/v1/holds/") and path.endswith("/release"):
             self.released.append(path.split("/")[3])
             return send_json(handler, 200, {})
-        self.events.extend(event for event in json.loads(body) if event)
-        send_json(handler, 202, {})
+        if path.startswith("/v1/holds/"):
+            self.settled.append({**json.loads(body), "idempotency_key": handler.headers.get("idempotency-key")})
+            return send_json(handler, 502 if len(self.settled) == self.fail_settle else 200, {})
+        found = json.loads(body)
+        status, content = self.take(found)
+        if status < 300:
+            self.events.extend(event for event in (found if isinstance(found, list) else [found]) if event)
+        send_json(handler, status, content)
 
 
 class FakeProvider(_Server):
@@ -106,13 +115,14 @@ class FakeProvider(_Server):
             return send_json(handler, 200, {"object": "list", "model": asked["model"], "data": data, "usage": usage})
         answer = {"id": f"chatcmpl-{len(self.calls)}", "created": 1_700_000_000, "model": asked["model"]}
         if asked.get("stream"):
-            return self._stream(handler, answer, broken=behave == "drop")
+            figures = (asked.get("stream_options") or {}).get("include_usage") is True
+            return self._stream(handler, answer, behave, figures)
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Every year."}}
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
         send_json(handler, 200, {**answer, "object": "chat.completion", "choices": [choice], "usage": usage})
 
     @staticmethod
-    def _stream(handler: BaseHTTPRequestHandler, answer: Dict[str, Any], broken: bool) -> None:
+    def _stream(handler: BaseHTTPRequestHandler, answer: Dict[str, Any], behave: Any, figures: bool) -> None:
         handler.send_response(200)
         handler.send_header("content-type", "text/event-stream")
         handler.send_header("transfer-encoding", "chunked")
@@ -120,17 +130,29 @@ class FakeProvider(_Server):
 
         def piece(text: str) -> None:
             content = f"data: {text}\n\n".encode()
-            handler.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
-            handler.wfile.flush()
+            try:
+                handler.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
+                handler.wfile.flush()
+            except ConnectionError:
+                handler.close_connection = True  # The reader has left.
 
         for word in ("Every ", "single ", "year."):
             choice = {"index": 0, "delta": {"role": "assistant", "content": word}, "finish_reason": None}
             piece(json.dumps({**answer, "object": "chat.completion.chunk", "choices": [choice]}))
-        if broken:
+        if behave == "drop":
             handler.close_connection = True
             handler.connection.close()
             return
+        if behave == "hang":
+            try:
+                handler.rfile.read(1)  # Until the client goes away.
+            except ConnectionError:
+                handler.close_connection = True
+            return
         piece(json.dumps({**answer, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+        if figures:
+            usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_tokens_details": {"cached_tokens": 4}}
+            piece(json.dumps({**answer, "object": "chat.completion.chunk", "choices": [], "usage": usage}))
         piece("[DONE]")
         handler.wfile.write(b"0\r\n\r\n")
 
