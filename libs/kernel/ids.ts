@@ -2,7 +2,7 @@
  * Ids made here are UUIDv7 (sortable by the millisecond they were made) with a readable prefix on the wire only.
  * Ids given by a caller are opaque text: 1 to 128 bytes of NFC UTF-8, printable, no space at either end.
  */
-import { hash, randomInt } from 'node:crypto';
+import { hash, randomFillSync, randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 
 export type IdPrefix = 'evt' | 'txn' | 'lot' | 'key' | 'dl' | 'hold' | 'dec' | 'aud';
@@ -14,7 +14,19 @@ let last = { msecs: -1, seq: 0 };
 export function newUuid(at: Date): string {
   const msecs = at.getTime();
   last = { msecs, seq: msecs === last.msecs ? last.seq + 1 : randomInt(SEQ_START_LIMIT) };
-  return v7({ msecs, seq: last.seq });
+  return v7({ msecs, seq: last.seq, random: sixteenRandomBytes() });
+}
+
+// Asked for one by one, random bytes cost more than the rest of the id.
+const RANDOM = { bytes: new Uint8Array(16 * 256), at: 16 * 256 };
+
+function sixteenRandomBytes(): Uint8Array {
+  if (RANDOM.at === RANDOM.bytes.length) {
+    randomFillSync(RANDOM.bytes);
+    RANDOM.at = 0;
+  }
+  RANDOM.at += 16;
+  return RANDOM.bytes.subarray(RANDOM.at - 16, RANDOM.at);
 }
 
 // Leaves room for two billion ids in one millisecond before the 32-bit counter would wrap.

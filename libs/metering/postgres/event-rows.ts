@@ -1,79 +1,90 @@
 /** Rows of metering.event: written once, with the poster's work item beside each. */
 import { fromWireId, type Nano } from '#libs/kernel/index.js';
-import { plainArray, textArray, timeArray } from '#libs/platform/postgres/array-literal.js';
-import type { Sql } from '#libs/platform/postgres/database.js';
+import { copyPlain, copyText, type CopyTable } from '#libs/platform/postgres/copy-in.js';
 import type { Usage } from '#libs/pricing/index.js';
 import { shardOf } from '../domain/shard.js';
 import { QUALITY_RANK, type SpendStatus } from '../domain/spend-event.js';
 import type { AdmittedReport, StoredEvent } from '../domain/stored-event.js';
 
-const COLUMNS = `event_id, received_at, occurred_at, source_id, external_id, tenant_id, status, quality, usage, claimed_cost_nano, cost_trusted,
-  provider, model, requested_model, call_id, hold_id, ends_call, corrects_event_id, user_id, feature, environment, assistant_id, thread_id, api_key_id,
-  request_id, latency_ms, ttft_ms, stream, error, tags, metadata`;
+export interface NewEvent {
+  readonly admitted: AdmittedReport;
+  readonly correctsEventId: string | null;
+}
 
-const INSERT_EVENTS = {
-  name: 'metering.insert-events',
-  text: `INSERT INTO metering.event (${COLUMNS})
-         SELECT * FROM unnest(
-           $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::jsonb[], $10::bigint[], $11::boolean[],
-           $12::text[], $13::text[], $14::text[], $15::text[], $16::uuid[], $17::boolean[], $18::uuid[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
-           $24::text[], $25::text[], $26::integer[], $27::integer[], $28::boolean[], $29::text[], $30::jsonb[], $31::jsonb[])`,
-};
+type Report = AdmittedReport['report'];
+type Column = readonly [name: string, value: (row: NewEvent) => string];
 
-const QUEUE_EVENTS = {
-  name: 'metering.queue-events',
-  text: `INSERT INTO metering.pending (shard, event_id, received_at) SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::timestamptz[])`,
-};
+const textColumn = (name: string, pick: (report: Report) => string | null): Column => [name, ({ admitted }) => copyText(pick(admitted.report))];
+const plainColumn = (name: string, pick: (report: Report) => number | bigint | boolean | string | null): Column => [
+  name,
+  ({ admitted }) => copyPlain(pick(admitted.report)),
+];
+const jsonColumn = (name: string, pick: (report: Report) => object | null): Column => [
+  name,
+  ({ admitted }) => {
+    const value = pick(admitted.report);
+    return value === null ? NULL : copyText(JSON.stringify(value));
+  },
+];
 
-/** Writes events and their work items in the caller's transaction. */
-export async function insertEvents(tx: Sql, rows: readonly { admitted: AdmittedReport; correctsEventId: string | null }[]): Promise<void> {
-  if (rows.length === 0) return;
-  const admitted = rows.map((row) => row.admitted);
-  const reports = admitted.map((row) => row.report);
-  const text = (pick: (report: AdmittedReport['report']) => string | null): string => textArray(reports.map(pick));
-  const json = (pick: (report: AdmittedReport['report']) => object | null): string =>
-    textArray(
-      reports.map((report) => {
-        const value = pick(report);
-        return value === null ? null : JSON.stringify(value);
-      }),
-    );
-  const ids = plainArray(admitted.map((row) => row.eventId));
-  const receivedAt = timeArray(admitted.map((row) => row.receivedAt));
-  await tx.execute(INSERT_EVENTS, [
-    ids,
-    receivedAt,
-    timeArray(admitted.map((row) => row.occurredAt)),
-    textArray(admitted.map((row) => row.sourceId)),
-    text((report) => report.externalId),
-    textArray(admitted.map((row) => row.tenantId)),
-    text((report) => report.status),
-    plainArray(reports.map((report) => QUALITY_RANK[report.quality])),
-    json((report) => report.usage),
-    plainArray(reports.map((report) => report.claimedCostNano)),
-    plainArray(admitted.map((row) => row.costTrusted)),
-    text((report) => report.provider),
-    text((report) => report.model),
-    text((report) => report.requestedModel),
-    text((report) => report.callId),
-    plainArray(reports.map((report) => (report.holdId === null ? null : fromWireId('hold', report.holdId)))),
-    plainArray(reports.map((report) => report.claimsCall)),
-    plainArray(rows.map((row) => row.correctsEventId)),
-    text((report) => report.userId),
-    text((report) => report.feature),
-    textArray(admitted.map((row) => row.environment)),
-    text((report) => report.assistantId),
-    text((report) => report.threadId),
-    text((report) => report.apiKeyId),
-    text((report) => report.requestId),
-    plainArray(reports.map((report) => report.latencyMs)),
-    plainArray(reports.map((report) => report.ttftMs)),
-    plainArray(reports.map((report) => report.stream)),
-    text((report) => report.error),
-    json((report) => report.tags),
-    json((report) => report.metadata),
-  ]);
-  await tx.execute(QUEUE_EVENTS, [plainArray(admitted.map((row) => shardOf(row.tenantId))), ids, receivedAt]);
+const NULL = copyPlain(null);
+
+/** Every event has these. */
+const FIXED: readonly Column[] = [
+  ['event_id', ({ admitted }) => admitted.eventId],
+  ['received_at', ({ admitted }) => admitted.receivedAt.toISOString()],
+  ['occurred_at', ({ admitted }) => admitted.occurredAt.toISOString()],
+  ['source_id', ({ admitted }) => copyText(admitted.sourceId)],
+  textColumn('external_id', (report) => report.externalId),
+  ['tenant_id', ({ admitted }) => copyText(admitted.tenantId)],
+  textColumn('status', (report) => report.status),
+  plainColumn('quality', (report) => QUALITY_RANK[report.quality]),
+  ['cost_trusted', ({ admitted }) => copyPlain(admitted.costTrusted)],
+  plainColumn('ends_call', (report) => report.claimsCall),
+  ['environment', ({ admitted }) => copyText(admitted.environment)],
+];
+
+/** A batch in which nobody said one of these leaves its column out, and pays nothing for it. */
+const OPTIONAL: readonly Column[] = [
+  jsonColumn('usage', (report) => report.usage),
+  plainColumn('claimed_cost_nano', (report) => report.claimedCostNano),
+  textColumn('provider', (report) => report.provider),
+  textColumn('model', (report) => report.model),
+  textColumn('requested_model', (report) => report.requestedModel),
+  textColumn('call_id', (report) => report.callId),
+  plainColumn('hold_id', (report) => (report.holdId === null ? null : fromWireId('hold', report.holdId))),
+  ['corrects_event_id', ({ correctsEventId }) => copyPlain(correctsEventId)],
+  textColumn('user_id', (report) => report.userId),
+  textColumn('feature', (report) => report.feature),
+  textColumn('assistant_id', (report) => report.assistantId),
+  textColumn('thread_id', (report) => report.threadId),
+  textColumn('api_key_id', (report) => report.apiKeyId),
+  textColumn('request_id', (report) => report.requestId),
+  plainColumn('latency_ms', (report) => report.latencyMs),
+  plainColumn('ttft_ms', (report) => report.ttftMs),
+  plainColumn('stream', (report) => report.stream),
+  textColumn('error', (report) => report.error),
+  jsonColumn('tags', (report) => report.tags),
+  jsonColumn('metadata', (report) => report.metadata),
+];
+
+/** The events and their work items, to be written together. None for no rows. */
+export function eventTables(rows: readonly NewEvent[]): CopyTable[] {
+  if (rows.length === 0) return [];
+  const columns = [...FIXED, ...OPTIONAL.filter(([, value]) => rows.some((row) => value(row) !== NULL))];
+  let events = '';
+  let pending = '';
+  for (const row of rows) {
+    let line = '';
+    for (const [, value] of columns) line += `${line === '' ? '' : '\t'}${value(row)}`;
+    events += `${line}\n`;
+    const { tenantId, eventId, receivedAt } = row.admitted;
+    pending += `${shardOf(tenantId)}\t${eventId}\t${receivedAt.toISOString()}\n`;
+  }
+  return [
+    { table: 'metering.event', columns: columns.map(([name]) => name), rows: events },
+    { table: 'metering.pending', columns: ['shard', 'event_id', 'received_at'], rows: pending },
+  ];
 }
 
 /** A row of metering.event as PostgreSQL answers it. */
