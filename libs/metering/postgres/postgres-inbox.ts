@@ -13,8 +13,9 @@ import { EventInbox, refusedResult, type InboxEntry, type InboxResult, type Repo
 import { InboxBatch, toCandidate, type CallKey, type Candidate, type KnownCall } from '../domain/inbox-batch.js';
 import type { KnownReport, Resolution } from '../domain/resolve-report.js';
 import type { AdmittedReport, DeadLetterDraft } from '../domain/stored-event.js';
+import type { CommittedEvent, RecentEvents } from '../memory/recent-events.js';
 import { insertDeadLetters } from './dead-letter-rows.js';
-import { eventTables, type NewEvent } from './event-rows.js';
+import { eventTables } from './event-rows.js';
 
 /** Something was known (unique violation), or two batches waited for each other (deadlock): the careful way finds out. */
 const NOT_NEW = new Set(['23505', '40P01']);
@@ -24,7 +25,10 @@ const CAREFUL_BATCHES = 16;
 export class PostgresInbox extends EventInbox {
   private carefulBatches = 0;
 
-  constructor(private readonly database: Database) {
+  constructor(
+    private readonly database: Database,
+    private readonly recent: RecentEvents,
+  ) {
     super();
   }
 
@@ -40,8 +44,10 @@ export class PostgresInbox extends EventInbox {
 
   /** False: nothing was written, something of it was known. */
   private async writeAsNew(candidates: readonly Candidate[]): Promise<boolean> {
+    const accepted = candidates.map(({ admitted }): CommittedEvent => ({ admitted, correctsEventId: null }));
     try {
-      await this.database.copy([...claimTables(candidates), ...eventTables(candidates.map(({ admitted }) => ({ admitted, correctsEventId: null })))]);
+      await this.database.copy([...claimTables(candidates), ...eventTables(accepted)]);
+      this.recent.keep(accepted);
       return true;
     } catch (error) {
       // A deadlock comes as storage that is not available, with its cause.
@@ -56,12 +62,13 @@ export class PostgresInbox extends EventInbox {
     reports: readonly ReportEntry[],
     candidates: readonly Candidate[],
   ): Promise<InboxResult[]> {
-    return await this.database.transaction(async (tx) => {
+    let accepted: CommittedEvent[] = [];
+    const results = await this.database.transaction(async (tx) => {
       const batch = new InboxBatch(candidates, await claimKeys(tx, candidates));
       const rivalCalls = await claimCalls(tx, batch.contenders());
       const resolutions = batch.resolve(rivalCalls, await tenantsOfImprovable(tx, [...batch.keys.values(), ...rivalCalls.values()], candidates));
 
-      const accepted: NewEvent[] = [];
+      accepted = [];
       const deadLetters: DeadLetterDraft[] = [];
       reports.forEach((entry, index) => {
         const resolution = resolutions[index];
@@ -85,6 +92,8 @@ export class PostgresInbox extends EventInbox {
         return toResult(entry.admitted, resolution);
       });
     });
+    this.recent.keep(accepted);
+    return results;
   }
 }
 

@@ -79,26 +79,18 @@ export class CopyIn implements pg.Submittable {
   }
 }
 
-const LENGTH_BYTES = 4;
-
 /** Query, then for each table its rows (CopyData) and their end (CopyDone). */
 function messageOf(tables: readonly CopyTable[]): Buffer {
-  const statement = `${tables.map(({ table, columns }) => `COPY ${table} (${columns.join(', ')}) FROM STDIN`).join('; ')}\0`;
-  const sizes = tables.map(({ rows }) => Buffer.byteLength(rows));
-  const total = sizes.reduce((sum, size) => sum + size + 2 * (1 + LENGTH_BYTES), 1 + LENGTH_BYTES + statement.length);
-  const message = Buffer.allocUnsafe(total);
-  let at = 0;
-  const open = (type: string, size: number): void => {
-    message.write(type, at, 'latin1');
-    message.writeInt32BE(LENGTH_BYTES + size, at + 1);
-    at += 1 + LENGTH_BYTES;
-  };
-  open('Q', statement.length);
-  at += message.write(statement, at, 'latin1');
-  tables.forEach(({ rows }, index) => {
-    open('d', sizes[index] ?? 0);
-    at += message.write(rows, at, 'utf8');
-    open('c', 0);
-  });
-  return message;
+  const statement = tables.map(({ table, columns }) => `COPY ${table} (${columns.join(', ')}) FROM STDIN`).join('; ');
+  const parts = framed('Q', Buffer.from(`${statement}\0`));
+  for (const { rows } of tables) parts.push(...framed('d', Buffer.from(rows)), ...framed('c', Buffer.alloc(0)));
+  return Buffer.concat(parts);
+}
+
+/** A message of the protocol: its type, its length with the length's own four bytes, its content. */
+function framed(type: 'Q' | 'd' | 'c', content: Buffer): [Buffer, Buffer] {
+  const head = Buffer.alloc(5);
+  head.write(type, 'latin1');
+  head.writeInt32BE(4 + content.length, 1);
+  return [head, content];
 }
