@@ -57,11 +57,7 @@ export class PostgresInbox extends EventInbox {
     }
   }
 
-  private async writeCarefully(
-    entries: readonly InboxEntry[],
-    reports: readonly ReportEntry[],
-    candidates: readonly Candidate[],
-  ): Promise<InboxResult[]> {
+  private async writeCarefully(entries: readonly InboxEntry[], reports: readonly ReportEntry[], candidates: readonly Candidate[]): Promise<InboxResult[]> {
     let accepted: CommittedEvent[] = [];
     const results = await this.database.transaction(async (tx) => {
       const batch = new InboxBatch(candidates, await claimKeys(tx, candidates));
