@@ -56,7 +56,7 @@ describe('E2 a batch that is taken for new and is not', () => {
 
   test('an event that the database refuses leaves nothing of its batch', async () => {
     const poison = report('inbox-d', { externalId: 'poison', metadata: { note: 'a\u0000b' } });
-    await expect(openInbox(database.db).write([...fresh('inbox-d', 0, 5), poison])).rejects.toThrow();
+    await expect(openInbox(database.db).write([...fresh('inbox-d', 0, 5), poison])).rejects.toMatchObject({ code: '22P05' });
     expect(await countOf('metering.event', `tenant_id = 'inbox-d'`)).toBe(0);
     expect(await outcomes(fresh('inbox-d', 0, 5))).toEqual(Array.from({ length: 5 }, () => 'accepted'));
   });

@@ -7,15 +7,14 @@ import { QUALITY_RANK, type SpendStatus } from '../domain/spend-event.js';
 import type { AdmittedReport, StoredEvent } from '../domain/stored-event.js';
 import type { CommittedEvent } from '../memory/recent-events.js';
 
-const COLUMNS = [
-  ...['event_id', 'received_at', 'occurred_at', 'source_id', 'external_id', 'tenant_id', 'status', 'quality', 'usage', 'cost_trusted', 'ends_call'],
-  ...['provider', 'model', 'user_id', 'feature', 'environment', 'request_id', 'latency_ms'],
-];
+const COLUMNS = (
+  'event_id received_at occurred_at source_id external_id tenant_id status quality usage cost_trusted ends_call ' +
+  'provider model user_id feature environment request_id latency_ms'
+).split(' ');
 /** A batch in which nobody said any of these leaves the columns out, and pays nothing for them. */
-const RARE_COLUMNS = [
-  ...['claimed_cost_nano', 'requested_model', 'call_id', 'hold_id', 'corrects_event_id', 'assistant_id', 'thread_id', 'api_key_id'],
-  ...['ttft_ms', 'stream', 'error', 'tags', 'metadata'],
-];
+const RARE_COLUMNS = (
+  'claimed_cost_nano requested_model call_id hold_id corrects_event_id assistant_id thread_id api_key_id ttft_ms stream error tags ' + 'metadata'
+).split(' ');
 
 /** The events and their work items, to be written together. None for no rows. */
 export function eventTables(rows: readonly CommittedEvent[]): CopyTable[] {
