@@ -23,4 +23,4 @@ USER node
 EXPOSE 8080
 # Whether a container is healthy is asked by docker-compose.yml or Kubernetes at /health/ready: api and worker have different ports.
 # SIGTERM reaches node itself, not a shell or npm in front of it.
-CMD ["node", "dist/apps/api/main.js"]
+CMD ["node", "--max-semi-space-size=32", "dist/apps/api/main.js"]

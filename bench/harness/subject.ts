@@ -8,6 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { benchTenant } from '../payloads/template.js';
 
 const READY_TIMEOUT_MS = 60_000;
+/** What `npm start` gives node, word for word. */
+const NODE_FLAGS = /^node (.*)dist\/apps\/standalone\/main\.js$/;
 
 export class Subject {
   private constructor(
@@ -21,7 +23,7 @@ export class Subject {
     const port = await freePort();
     const adminKey = `bench-${randomBytes(24).toString('hex')}`;
     const profiling = input.profileDirectory === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${input.profileDirectory}`];
-    const child = spawn(process.execPath, [...profiling, 'dist/apps/standalone/main.js'], {
+    const child = spawn(process.execPath, [...startFlags(), ...profiling, 'dist/apps/standalone/main.js'], {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: {
         ...process.env,
@@ -87,6 +89,13 @@ export class Subject {
       if (performance.now() > deadline) throw new Error(`the server was not ready within ${READY_TIMEOUT_MS / 1_000} s`);
     }
   }
+}
+
+function startFlags(): string[] {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: { start: string } };
+  const flags = NODE_FLAGS.exec(scripts.start)?.[1];
+  if (flags === undefined) throw new Error(`the start command is not one the bench understands: ${scripts.start}`);
+  return flags.split(' ').filter((flag) => flag !== '');
 }
 
 async function freePort(): Promise<number> {

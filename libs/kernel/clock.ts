@@ -17,11 +17,15 @@ export const DAY_MS = 24 * HOUR_MS;
 
 const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/;
 
+/** UTC, and no day that some month lacks: nothing to be checked beyond its form. */
+const PLAIN_TIME = /^[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z$/;
+
 /**
  * Reads an RFC 3339 time strictly: 30 February is refused rather than rolled to March.
  * Returns null for anything else.
  */
 export function parseRfc3339(text: string): Date | null {
+  if (PLAIN_TIME.test(text)) return new Date(text);
   const match = RFC3339.exec(text);
   if (!match) return null;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [number, number, number, number, number, number];

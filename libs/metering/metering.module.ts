@@ -20,6 +20,7 @@ import { ReplayDeadLetter } from './application/replay-dead-letter.js';
 import { RequeueQuarantined } from './application/requeue-quarantined.js';
 import { SourceDirectory } from './application/source-directory.js';
 import { ForgetOldEventKeys, KeepPartitionsAhead, MeasurePostingLag, SweepPending } from './application/sweep-pending.js';
+import { RecentEvents } from './memory/recent-events.js';
 import { PostgresDeadLetterStore } from './postgres/postgres-dead-letter-store.js';
 import { PostgresEventReader } from './postgres/postgres-event-reader.js';
 import { PostgresInbox } from './postgres/postgres-inbox.js';
@@ -73,8 +74,9 @@ export class MeteringModule {
         { ...useCase(PostgresSourceDirectory, [Database, Clock]), provide: SourceDirectory },
         { ...useCase(PostgresDeadLetterStore, [Database]), provide: DeadLetterStore },
         { ...useCase(PostgresEventReader, [Database]), provide: EventReader },
-        { ...useCase(PostgresPostingStore, []), provide: PostingStore },
-        { ...useCase(PostgresInbox, [Database, options.conflicts]), provide: EventInbox },
+        useCase(RecentEvents, []),
+        { ...useCase(PostgresPostingStore, [RecentEvents]), provide: PostingStore },
+        { ...useCase(PostgresInbox, [Database, RecentEvents, options.conflicts]), provide: EventInbox },
         ...useCases,
       ],
       exports: [SourceDirectory, DeadLetterStore, EventReader, ...useCases.map((provider) => provider.provide)],

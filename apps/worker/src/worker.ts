@@ -27,8 +27,8 @@ export interface RunningWorker {
   close(): Promise<void>;
 }
 
-/** Shards posted at once. Each takes a connection of the pool while it runs. */
-const CONCURRENCY = 4;
+/** Shards posted at once. Two keep the database busy; more take it from ingestion under load, with smaller batches that cost more each. */
+const CONCURRENCY = 2;
 /** A wake-up is answered within milliseconds and a sweep within seconds: ten mean that nobody is posting. */
 const MAX_LAG_MS = 10 * SECOND_MS;
 

@@ -54,6 +54,20 @@ describe('E1 group commit', () => {
     expect(await later).toEqual([accepted('e')]);
   });
 
+  it('begins a second transaction beside the first only when a full batch waits', async () => {
+    const inbox = new HeldInbox();
+    const group = new GroupCommit(inbox, { maxBatchEntries: 2, maxQueuedEntries: 10, writers: 2 });
+    const writes = [group.write([entry('a')]), group.write([entry('b')])];
+    expect(inbox.commits.map(({ ids }) => ids)).toEqual([['a']]);
+    writes.push(group.write([entry('c')]), group.write([entry('d')]), group.write([entry('e')]));
+    expect(inbox.commits.map(({ ids }) => ids)).toEqual([['a'], ['b', 'c']]);
+    inbox.commits[0]?.end();
+    await turn();
+    expect(inbox.commits[2]?.ids).toEqual(['d', 'e']);
+    for (const commit of inbox.commits) commit.end();
+    expect((await Promise.all(writes)).flat()).toHaveLength(5);
+  });
+
   it('fails everybody in the batch when the database is away', async () => {
     const inbox = new HeldInbox();
     const write = new GroupCommit(inbox, limits).write([entry('a')]);

@@ -11,7 +11,7 @@ export interface GroupCommitLimits {
   readonly maxBatchEntries: number;
   /** Entries waiting; beyond it a write is refused. */
   readonly maxQueuedEntries: number;
-  /** Transactions at a time. */
+  /** Transactions at a time. All but the first begin only when a full batch waits: small ones side by side cost more than they hurry. */
   readonly writers: number;
 }
 
@@ -26,7 +26,9 @@ interface Waiting {
 
 export class GroupCommit {
   private readonly queue: Waiting[] = [];
+  /** Waiting and under way. */
   private queuedEntries = 0;
+  private waitingEntries = 0;
   private busyWriters = 0;
   private idleListeners: (() => void)[] = [];
 
@@ -47,6 +49,7 @@ export class GroupCommit {
       });
     }
     this.queuedEntries += entries.length;
+    this.waitingEntries += entries.length;
     return await new Promise<InboxResult[]>((resolve, reject) => {
       this.queue.push({ entries, resolve, reject });
       this.pump();
@@ -60,7 +63,7 @@ export class GroupCommit {
   }
 
   private pump(): void {
-    while (this.busyWriters < this.limits.writers && this.queue.length > 0) {
+    while (this.queue.length > 0 && this.mayBegin()) {
       const batch = this.takeBatch();
       this.busyWriters += 1;
       void this.commit(batch).finally(() => {
@@ -73,6 +76,11 @@ export class GroupCommit {
     }
   }
 
+  private mayBegin(): boolean {
+    if (this.busyWriters === 0) return true;
+    return this.busyWriters < this.limits.writers && this.waitingEntries >= this.limits.maxBatchEntries;
+  }
+
   private takeBatch(): Waiting[] {
     const batch: Waiting[] = [];
     let size = 0;
@@ -82,6 +90,7 @@ export class GroupCommit {
       size += next.entries.length;
       this.queue.shift();
     }
+    this.waitingEntries -= size;
     return batch;
   }
 

@@ -1,79 +1,81 @@
 /** Rows of metering.event: written once, with the poster's work item beside each. */
 import { fromWireId, type Nano } from '#libs/kernel/index.js';
-import { plainArray, textArray, timeArray } from '#libs/platform/postgres/array-literal.js';
-import type { Sql } from '#libs/platform/postgres/database.js';
+import { copyPlain, copyText, type CopyTable } from '#libs/platform/postgres/copy-in.js';
 import type { Usage } from '#libs/pricing/index.js';
 import { shardOf } from '../domain/shard.js';
 import { QUALITY_RANK, type SpendStatus } from '../domain/spend-event.js';
 import type { AdmittedReport, StoredEvent } from '../domain/stored-event.js';
+import type { CommittedEvent } from '../memory/recent-events.js';
 
-const COLUMNS = `event_id, received_at, occurred_at, source_id, external_id, tenant_id, status, quality, usage, claimed_cost_nano, cost_trusted,
-  provider, model, requested_model, call_id, hold_id, ends_call, corrects_event_id, user_id, feature, environment, assistant_id, thread_id, api_key_id,
-  request_id, latency_ms, ttft_ms, stream, error, tags, metadata`;
+const COLUMNS = (
+  'event_id received_at occurred_at source_id external_id tenant_id status quality usage cost_trusted ends_call ' +
+  'provider model user_id feature environment request_id latency_ms'
+).split(' ');
+/** A batch in which nobody said any of these leaves the columns out, and pays nothing for them. */
+const RARE_COLUMNS = (
+  'claimed_cost_nano requested_model call_id hold_id corrects_event_id assistant_id thread_id api_key_id ttft_ms stream error tags ' + 'metadata'
+).split(' ');
 
-const INSERT_EVENTS = {
-  name: 'metering.insert-events',
-  text: `INSERT INTO metering.event (${COLUMNS})
-         SELECT * FROM unnest(
-           $1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::smallint[], $9::jsonb[], $10::bigint[], $11::boolean[],
-           $12::text[], $13::text[], $14::text[], $15::text[], $16::uuid[], $17::boolean[], $18::uuid[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
-           $24::text[], $25::text[], $26::integer[], $27::integer[], $28::boolean[], $29::text[], $30::jsonb[], $31::jsonb[])`,
-};
+/** The events and their work items, to be written together. None for no rows. */
+export function eventTables(rows: readonly CommittedEvent[]): CopyTable[] {
+  if (rows.length === 0) return [];
+  const receivedText = timeTexts();
+  const rare = rows.some(hasRare);
+  let events = '';
+  let pending = '';
+  for (const row of rows) {
+    const { eventId, receivedAt, occurredAt, tenantId } = row.admitted;
+    const received = receivedText(receivedAt);
+    events += `${eventId}\t${received}\t${occurredAt.toISOString()}\t${lineOf(row.admitted)}${rare ? rareOf(row) : ''}\n`;
+    pending += `${shardOf(tenantId)}\t${eventId}\t${received}\n`;
+  }
+  return [
+    { table: 'metering.event', columns: rare ? [...COLUMNS, ...RARE_COLUMNS] : COLUMNS, rows: events },
+    { table: 'metering.pending', columns: ['shard', 'event_id', 'received_at'], rows: pending },
+  ];
+}
 
-const QUEUE_EVENTS = {
-  name: 'metering.queue-events',
-  text: `INSERT INTO metering.pending (shard, event_id, received_at) SELECT * FROM unnest($1::smallint[], $2::uuid[], $3::timestamptz[])`,
-};
+// Written out, and not a list of columns that is gone through for every row: this is the largest part of what storing an event takes here.
+function lineOf({ sourceId, tenantId, environment, costTrusted, report }: AdmittedReport): string {
+  return (
+    `${copyText(sourceId)}\t${copyText(report.externalId)}\t${copyText(tenantId)}\t${report.status}\t${QUALITY_RANK[report.quality]}\t` +
+    `${copyJson(report.usage)}\t${costTrusted}\t${report.claimsCall}\t${copyText(report.provider)}\t${copyText(report.model)}\t` +
+    `${copyText(report.userId)}\t${copyText(report.feature)}\t${copyText(environment)}\t${copyText(report.requestId)}\t${copyPlain(report.latencyMs)}`
+  );
+}
 
-/** Writes events and their work items in the caller's transaction. */
-export async function insertEvents(tx: Sql, rows: readonly { admitted: AdmittedReport; correctsEventId: string | null }[]): Promise<void> {
-  if (rows.length === 0) return;
-  const admitted = rows.map((row) => row.admitted);
-  const reports = admitted.map((row) => row.report);
-  const text = (pick: (report: AdmittedReport['report']) => string | null): string => textArray(reports.map(pick));
-  const json = (pick: (report: AdmittedReport['report']) => object | null): string =>
-    textArray(
-      reports.map((report) => {
-        const value = pick(report);
-        return value === null ? null : JSON.stringify(value);
-      }),
-    );
-  const ids = plainArray(admitted.map((row) => row.eventId));
-  const receivedAt = timeArray(admitted.map((row) => row.receivedAt));
-  await tx.execute(INSERT_EVENTS, [
-    ids,
-    receivedAt,
-    timeArray(admitted.map((row) => row.occurredAt)),
-    textArray(admitted.map((row) => row.sourceId)),
-    text((report) => report.externalId),
-    textArray(admitted.map((row) => row.tenantId)),
-    text((report) => report.status),
-    plainArray(reports.map((report) => QUALITY_RANK[report.quality])),
-    json((report) => report.usage),
-    plainArray(reports.map((report) => report.claimedCostNano)),
-    plainArray(admitted.map((row) => row.costTrusted)),
-    text((report) => report.provider),
-    text((report) => report.model),
-    text((report) => report.requestedModel),
-    text((report) => report.callId),
-    plainArray(reports.map((report) => (report.holdId === null ? null : fromWireId('hold', report.holdId)))),
-    plainArray(reports.map((report) => report.claimsCall)),
-    plainArray(rows.map((row) => row.correctsEventId)),
-    text((report) => report.userId),
-    text((report) => report.feature),
-    textArray(admitted.map((row) => row.environment)),
-    text((report) => report.assistantId),
-    text((report) => report.threadId),
-    text((report) => report.apiKeyId),
-    text((report) => report.requestId),
-    plainArray(reports.map((report) => report.latencyMs)),
-    plainArray(reports.map((report) => report.ttftMs)),
-    plainArray(reports.map((report) => report.stream)),
-    text((report) => report.error),
-    json((report) => report.tags),
-    json((report) => report.metadata),
-  ]);
-  await tx.execute(QUEUE_EVENTS, [plainArray(admitted.map((row) => shardOf(row.tenantId))), ids, receivedAt]);
+function rareOf({ admitted: { report }, correctsEventId }: CommittedEvent): string {
+  return (
+    `\t${copyPlain(report.claimedCostNano)}\t${copyText(report.requestedModel)}\t${copyText(report.callId)}\t` +
+    `${copyPlain(report.holdId === null ? null : fromWireId('hold', report.holdId))}\t${copyPlain(correctsEventId)}\t${copyText(report.assistantId)}\t` +
+    `${copyText(report.threadId)}\t${copyText(report.apiKeyId)}\t${copyPlain(report.ttftMs)}\t${copyPlain(report.stream)}\t${copyText(report.error)}\t` +
+    `${copyJson(report.tags)}\t${copyJson(report.metadata)}`
+  );
+}
+
+function hasRare({ admitted: { report }, correctsEventId }: CommittedEvent): boolean {
+  const { claimedCostNano, requestedModel, callId, holdId, assistantId, threadId, apiKeyId, ttftMs, stream, error, tags, metadata } = report;
+  return (
+    (claimedCostNano ?? requestedModel ?? callId ?? holdId ?? assistantId ?? threadId ?? apiKeyId ?? ttftMs ?? stream ?? error ?? tags ?? metadata) !== null ||
+    correctsEventId !== null
+  );
+}
+
+function copyJson(value: object | null): string {
+  return copyText(value === null ? null : JSON.stringify(value));
+}
+
+/** ISO texts; a request's events share one time of receipt. */
+function timeTexts(): (at: Date) => string {
+  let last = Number.NaN;
+  let text = '';
+  return (at) => {
+    if (at.getTime() !== last) {
+      last = at.getTime();
+      text = at.toISOString();
+    }
+    return text;
+  };
 }
 
 /** A row of metering.event as PostgreSQL answers it. */

@@ -1,22 +1,34 @@
 /**
  * One transaction for a micro-batch of many requests: claim the event ids, claim the calls, write the events, queue them for posting.
- * Rows are claimed in digest order, so that two batches never wait for each other in a circle.
- * A claim that loses the race waits for the winner's commit and then sees it: two deliveries of one event can never both be new.
+ * Nearly every report is heard of for the first time. So a batch whose ids and calls differ from each other is written as if all of it
+ * were new, in one message; the primary keys of event_key and call refuse it whole when something was known, and it goes the careful way:
+ * rows are claimed in digest order, so that two batches never wait for each other in a circle, and a claim that loses the race waits for
+ * the winner's commit and then sees it. Either way two deliveries of one event can never both be new.
  */
 import { InvariantError } from '#libs/kernel/index.js';
-import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import { byteaArray, plainArray, timeArray } from '#libs/platform/postgres/array-literal.js';
+import { copyBytes, type CopyTable } from '#libs/platform/postgres/copy-in.js';
+import { sqlState, type Database, type Sql } from '#libs/platform/postgres/database.js';
 import type { ConflictObserver, EventConflict } from '../application/ports.js';
-import { EventInbox, refusedResult, type InboxEntry, type InboxResult } from '../application/inbox.js';
-import { InboxBatch, toCandidate, type Candidate, type KnownCall } from '../domain/inbox-batch.js';
+import { EventInbox, refusedResult, type InboxEntry, type InboxResult, type ReportEntry } from '../application/inbox.js';
+import { InboxBatch, toCandidate, type CallKey, type Candidate, type KnownCall } from '../domain/inbox-batch.js';
 import type { KnownReport, Resolution } from '../domain/resolve-report.js';
 import type { AdmittedReport, DeadLetterDraft } from '../domain/stored-event.js';
+import type { CommittedEvent, RecentEvents } from '../memory/recent-events.js';
 import { insertDeadLetters } from './dead-letter-rows.js';
-import { insertEvents } from './event-rows.js';
+import { eventTables } from './event-rows.js';
+
+/** Something was known (unique violation), or two batches waited for each other (deadlock): the careful way finds out. */
+const NOT_NEW = new Set(['23505', '40P01']);
+/** Whoever resends once resends more: so many batches go the careful way before newness is assumed again. */
+const CAREFUL_BATCHES = 16;
 
 export class PostgresInbox extends EventInbox {
+  private carefulBatches = 0;
+
   constructor(
     private readonly database: Database,
+    private readonly recent: RecentEvents,
     private readonly conflicts: ConflictObserver,
   ) {
     super();
@@ -25,12 +37,36 @@ export class PostgresInbox extends EventInbox {
   override async write(entries: readonly InboxEntry[]): Promise<InboxResult[]> {
     const reports = entries.filter((entry) => entry.kind === 'report');
     const candidates = reports.map((entry) => toCandidate(entry.admitted));
-    return await this.database.transaction(async (tx) => {
+    if (this.carefulBatches > 0) this.carefulBatches -= 1;
+    else if (reports.length === entries.length && areDistinct(candidates) && (await this.writeAsNew(candidates))) {
+      return candidates.map(({ admitted }) => toResult(admitted, { outcome: 'accepted' }));
+    }
+    return await this.writeCarefully(entries, reports, candidates);
+  }
+
+  /** False: nothing was written, something of it was known. */
+  private async writeAsNew(candidates: readonly Candidate[]): Promise<boolean> {
+    const accepted = candidates.map(({ admitted }): CommittedEvent => ({ admitted, correctsEventId: null }));
+    try {
+      await this.database.copy([...claimTables(candidates), ...eventTables(accepted)]);
+      this.recent.keep(accepted);
+      return true;
+    } catch (error) {
+      // A deadlock comes as storage that is not available, with its cause.
+      if (!NOT_NEW.has(sqlState(error)) && !NOT_NEW.has(sqlState((error as Error).cause))) throw error;
+      this.carefulBatches = CAREFUL_BATCHES;
+      return false;
+    }
+  }
+
+  private async writeCarefully(entries: readonly InboxEntry[], reports: readonly ReportEntry[], candidates: readonly Candidate[]): Promise<InboxResult[]> {
+    let accepted: CommittedEvent[] = [];
+    const results = await this.database.transaction(async (tx) => {
       const batch = new InboxBatch(candidates, await claimKeys(tx, candidates));
       const rivalCalls = await claimCalls(tx, batch.contenders());
       const resolutions = batch.resolve(rivalCalls, await tenantsOfImprovable(tx, [...batch.keys.values(), ...rivalCalls.values()], candidates));
 
-      const accepted: { admitted: AdmittedReport; correctsEventId: string | null }[] = [];
+      accepted = [];
       const deadLetters: DeadLetterDraft[] = [];
       const conflicts: EventConflict[] = [];
       reports.forEach((entry, index) => {
@@ -45,7 +81,7 @@ export class PostgresInbox extends EventInbox {
       });
       for (const entry of entries) if (entry.kind === 'refused') deadLetters.push(entry.deadLetter);
 
-      await insertEvents(tx, accepted);
+      if (accepted.length > 0) await tx.copy(eventTables(accepted));
       await moveKeys(tx, batch);
       await moveCalls(tx, batch);
       await insertDeadLetters(tx, deadLetters);
@@ -60,6 +96,8 @@ export class PostgresInbox extends EventInbox {
         return toResult(entry.admitted, resolution);
       });
     });
+    this.recent.keep(accepted);
+    return results;
   }
 }
 
@@ -99,6 +137,38 @@ function toResult(admitted: AdmittedReport, resolution: Resolution): InboxResult
   }
 }
 
+/** Whether no two reports share an event id or the name of a call. */
+function areDistinct(candidates: readonly Candidate[]): boolean {
+  const names = new Set<string>();
+  let claims = 0;
+  for (const { key, callKeys } of candidates) {
+    names.add(key);
+    for (const { name } of callKeys) names.add(name);
+    claims += 1 + callKeys.length;
+  }
+  return names.size === claims;
+}
+
+/** The claims of reports that are all new. */
+function claimTables(candidates: readonly Candidate[]): CopyTable[] {
+  let keys = '';
+  for (const { key, keyHash, quality, admitted } of candidates.toSorted((a, b) => (a.key < b.key ? -1 : 1))) {
+    keys += `${copyBytes(key)}\t${copyBytes(keyHash)}\t${admitted.eventId}\t${quality}\t${admitted.receivedAt.toISOString()}\n`;
+  }
+  let calls = '';
+  for (const { name, discriminator, candidate } of callClaims(candidates)) {
+    calls += `${copyBytes(name)}\t${copyBytes(candidate.figures)}\t${copyBytes(discriminator)}\t${candidate.admitted.eventId}\t${candidate.quality}\n`;
+  }
+  return [
+    { table: 'metering.event_key', columns: ['digest', 'content_hash', 'event_id', 'quality', 'received_at'], rows: keys },
+    ...(calls === '' ? [] : [{ table: 'metering.call', columns: ['digest', 'figures_hash', 'discriminator', 'event_id', 'quality'], rows: calls }]),
+  ];
+}
+
+function callClaims(candidates: readonly Candidate[]): (CallKey & { readonly candidate: Candidate })[] {
+  return firstByName(candidates.flatMap((candidate) => candidate.callKeys.map(({ name, discriminator }) => ({ name, discriminator, candidate }))));
+}
+
 /** Inserts the event ids nobody claimed before; answers what is known of the others, by hex digest. */
 async function claimKeys(tx: Sql, candidates: readonly Candidate[]): Promise<Map<string, KnownReport>> {
   const claims = firstByName(candidates.map((candidate) => ({ name: candidate.key, candidate })));
@@ -130,7 +200,7 @@ async function claimKeys(tx: Sql, candidates: readonly Candidate[]): Promise<Map
 }
 
 async function claimCalls(tx: Sql, candidates: readonly Candidate[]): Promise<Map<string, KnownCall>> {
-  const claims = firstByName(candidates.flatMap((candidate) => candidate.callKeys.map(({ name, discriminator }) => ({ name, discriminator, candidate }))));
+  const claims = callClaims(candidates);
   if (claims.length === 0) return new Map();
   const claimed = await tx.execute(
     {

@@ -1,9 +1,11 @@
 /** The poster's SQL. Every statement runs in the caller's transaction; multi-row writes are UNNEST of prebuilt arrays. */
 import type { Nano } from '#libs/kernel/index.js';
-import { plainArray, textArray, timeArray } from '#libs/platform/postgres/array-literal.js';
+import { plainArray, timeArray } from '#libs/platform/postgres/array-literal.js';
+import { copyPlain, copyText } from '#libs/platform/postgres/copy-in.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import { PostingStore, type LastPosting, type PendingEvent, type PostingRow } from '../application/posting-store.js';
 import type { PostableEvent } from '../domain/stored-event.js';
+import type { RecentEvents } from '../memory/recent-events.js';
 import { writeLines } from './posting-lines.js';
 
 // First key of the advisory locks that keep one poster per shard; the second is the shard.
@@ -23,24 +25,85 @@ const EVENT_COLUMNS = `e.event_id AS "eventId", e.received_at AS "receivedAt", e
   e.status, e.usage, e.claimed_cost_nano AS "claimedCostNano", e.cost_trusted AS "costTrusted", e.provider, e.model, e.requested_model AS "requestedModel",
   e.call_id AS "callId", e.hold_id AS "holdId", e.ends_call AS "endsCall", e.corrects_event_id AS "correctsEventId", e.user_id AS "userId", e.feature, e.environment`;
 
-// One statement takes and reads: what a later one would delete by its ids was found here already. The shard's lock makes a row's place
-// (ctid) good until it is deleted, and rows that come in meanwhile are in nobody's list.
-const take = (which: string): string => `WITH taken AS (
+// What a later statement would delete by its ids was found here already. The shard's lock makes a row's place (ctid) good until it is
+// deleted, and rows that come in meanwhile are in nobody's list.
+const take = (which: string, select: string): string => `WITH taken AS (
     DELETE FROM metering.pending WHERE ctid = ANY (ARRAY(SELECT ctid FROM metering.pending WHERE shard = $1 ${which}))
     RETURNING event_id, received_at, requeued
   )
-  SELECT ${EVENT_COLUMNS}, taken.requeued AS quarantined
-  FROM taken JOIN metering.event e ON e.event_id = taken.event_id AND e.received_at = taken.received_at ORDER BY e.event_id`;
-const TAKE_OLDEST = { name: 'metering.take-pending', text: take('ORDER BY event_id LIMIT $2') };
-const TAKE_NAMED = { name: 'metering.take-named', text: take('AND event_id = ANY ($2::uuid[])') };
+  ${select}`;
+const OLDEST = 'ORDER BY event_id LIMIT $2';
+const JOIN_EVENTS = `JOIN metering.event e ON e.event_id = taken.event_id AND e.received_at = taken.received_at`;
+const WITH_EVENTS = `SELECT ${EVENT_COLUMNS}, taken.requeued AS quarantined FROM taken ${JOIN_EVENTS} ORDER BY e.event_id`;
+const TAKE_OLDEST = { name: 'metering.take-pending', text: take(OLDEST, WITH_EVENTS) };
+const TAKE_NAMED = { name: 'metering.take-named', text: take('AND event_id = ANY ($2::uuid[])', WITH_EVENTS) };
+// Three texts instead of a row each: ids alone are what is wanted when the events are at hand.
+const TAKE_IDS = {
+  name: 'metering.take-pending-ids',
+  text: take(
+    OLDEST,
+    `SELECT array_agg(event_id ORDER BY event_id)::text AS ids, array_agg(received_at ORDER BY event_id)::text AS received,
+            array_agg(event_id ORDER BY event_id) FILTER (WHERE requeued)::text AS requeued FROM taken`,
+  ),
+};
+const READ_TAKEN = {
+  name: 'metering.read-taken',
+  text: `SELECT ${EVENT_COLUMNS} FROM unnest($1::uuid[], $2::timestamptz[]) AS taken (event_id, received_at) ${JOIN_EVENTS}`,
+};
+
+const POSTING_COLUMNS = [
+  'event_id',
+  'revision',
+  'state',
+  'tenant_id',
+  'transaction_id',
+  'cost_nano',
+  'charge_nano',
+  'lines',
+  'price_version',
+  'interval_from',
+  'interval_to',
+  'reason',
+  'posted_at',
+  'provider',
+  'model',
+];
 
 export class PostgresPostingStore extends PostingStore {
+  constructor(private readonly recent: RecentEvents) {
+    super();
+  }
+
   override async lockShard(tx: Sql, shard: number): Promise<void> {
     await tx.execute(LOCK, [SHARD_LOCK, shard]);
   }
 
   override async takePending(tx: Sql, shard: number, limit: number, only: readonly string[] | null): Promise<PendingEvent[]> {
-    return only === null ? await tx.query<PendingEvent>(TAKE_OLDEST, [shard, limit]) : await tx.query<PendingEvent>(TAKE_NAMED, [shard, plainArray(only)]);
+    this.recent.want();
+    if (only !== null) return await tx.query<PendingEvent>(TAKE_NAMED, [shard, plainArray(only)]);
+    return this.recent.isEmpty ? await tx.query<PendingEvent>(TAKE_OLDEST, [shard, limit]) : await this.takeFromMemory(tx, shard, limit);
+  }
+
+  private async takeFromMemory(tx: Sql, shard: number, limit: number): Promise<PendingEvent[]> {
+    const [taken] = await tx.query<{ ids: string | null; received: string | null; requeued: string | null }>(TAKE_IDS, [shard, limit]);
+    const ids = elementsOf(taken?.ids);
+    const found = new Map<string, PostableEvent>();
+    const missing: number[] = [];
+    ids.forEach((eventId, index) => {
+      const event = this.recent.take(eventId);
+      if (event === undefined) missing.push(index);
+      else found.set(eventId, event);
+    });
+    if (missing.length > 0) {
+      const received = elementsOf(taken?.received);
+      const columns = [ids, received].map((elements) => plainArray(missing.map((index) => elements[index] ?? null)));
+      for (const event of await tx.query<PostableEvent>(READ_TAKEN, columns)) found.set(event.eventId, event);
+    }
+    const requeued = new Set(elementsOf(taken?.requeued));
+    return ids.flatMap((eventId) => {
+      const event = found.get(eventId);
+      return event === undefined ? [] : [{ ...event, quarantined: requeued.has(eventId) }];
+    });
   }
 
   override async putBack(tx: Sql, shard: number, events: readonly PendingEvent[]): Promise<void> {
@@ -113,34 +176,13 @@ export class PostgresPostingStore extends PostingStore {
 
   override async insertPostings(tx: Sql, rows: readonly PostingRow[]): Promise<void> {
     if (rows.length === 0) return;
-    await tx.execute(
-      {
-        name: 'metering.insert-postings',
-        text: `INSERT INTO metering.posting (event_id, revision, state, tenant_id, transaction_id, cost_nano, charge_nano, lines, price_version,
-                 interval_from, interval_to, reason, posted_at, provider, model)
-               SELECT event_id, revision, state, tenant_id, transaction_id, cost_nano, charge_nano, lines, price_version, interval_from, interval_to, reason, $13, provider, model
-               FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[],
-                 $14::text[], $15::text[])
-                 AS row (event_id, revision, state, tenant_id, transaction_id, cost_nano, charge_nano, lines, price_version, interval_from, interval_to, reason, provider, model)`,
-      },
-      [
-        plainArray(rows.map((row) => row.eventId)),
-        plainArray(rows.map((row) => row.revision)),
-        plainArray(rows.map((row) => row.state)),
-        textArray(rows.map((row) => row.tenantId)),
-        plainArray(rows.map((row) => row.transactionId)),
-        plainArray(rows.map((row) => row.costNano)),
-        plainArray(rows.map((row) => row.chargeNano)),
-        textArray(rows.map((row) => writeLines(row.lines))),
-        textArray(rows.map((row) => row.priceVersion)),
-        plainArray(rows.map((row) => row.interval?.from ?? null)),
-        plainArray(rows.map((row) => row.interval?.to ?? null)),
-        textArray(rows.map((row) => row.reason)),
-        rows[0]?.postedAt,
-        textArray(rows.map((row) => row.provider)),
-        textArray(rows.map((row) => row.model)),
-      ],
-    );
+    let text = '';
+    for (const row of rows) {
+      text += `${row.eventId}\t${row.revision}\t${row.state}\t${copyText(row.tenantId)}\t${copyPlain(row.transactionId)}\t${row.costNano}\t${row.chargeNano}\t`;
+      text += `${copyText(writeLines(row.lines))}\t${copyText(row.priceVersion)}\t${copyPlain(row.interval?.from ?? null)}\t${copyPlain(row.interval?.to ?? null)}\t`;
+      text += `${copyText(row.reason)}\t${row.postedAt.toISOString()}\t${copyText(row.provider)}\t${copyText(row.model)}\n`;
+    }
+    await tx.copy([{ table: 'metering.posting', columns: POSTING_COLUMNS, rows: text }]);
   }
 
   override async openQuarantine(tx: Sql, entries: readonly { event: PostableEvent; reason: string }[], since: Date): Promise<void> {
@@ -166,4 +208,9 @@ export class PostgresPostingStore extends PostingStore {
     if (eventIds.length === 0) return;
     await tx.execute('DELETE FROM metering.quarantine WHERE event_id = ANY($1::uuid[])', [plainArray(eventIds)]);
   }
+}
+
+/** The elements of an array of ids or times as PostgreSQL prints it. Quotes stay, so that they can be sent back. */
+function elementsOf(array: string | null | undefined): string[] {
+  return array === null || array === undefined ? [] : array.slice(1, -1).split(',');
 }

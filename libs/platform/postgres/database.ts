@@ -5,6 +5,7 @@
  */
 import pg from 'pg';
 import { DomainError } from '../../kernel/index.js';
+import { CopyIn, type CopyTable } from './copy-in.js';
 
 /** A statement; `name` makes it a prepared statement, for the hot ones. */
 export type Statement = string | { readonly name: string; readonly text: string };
@@ -15,6 +16,8 @@ export interface Sql {
   query<Row extends object>(statement: Statement, params?: readonly unknown[]): Promise<Row[]>;
   /** Runs one statement and returns how many rows it touched. */
   execute(statement: Statement, params?: readonly unknown[]): Promise<number>;
+  /** Appends rows to every one of `tables` or, when one is refused, to none. Returns how many. */
+  copy(tables: readonly CopyTable[]): Promise<number>;
 }
 
 export interface DatabaseOptions {
@@ -76,6 +79,13 @@ export class Database implements Sql {
     return (await this.run(this.pool, statement, params)).rowCount ?? 0;
   }
 
+  /** A transaction of its own, durable when this returns. */
+  async copy(tables: readonly CopyTable[]): Promise<number> {
+    return await this.onClient(async (client) => await copyOn(client, tables)).catch((error: unknown) => {
+      throw asStorageError(error);
+    });
+  }
+
   /**
    * Runs `work` in one transaction and commits it; `work` may run again after a deadlock or serialization failure, so it must
    * keep no state outside. @throws DomainError storage.unavailable when the server is away
@@ -95,35 +105,43 @@ export class Database implements Sql {
   }
 
   private async attempt<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    return await this.onClient(async (client, giveUp) => {
+      const tx: Sql = {
+        query: async <Row extends object>(statement: Statement, params: readonly unknown[] = []) => (await runOn(client, statement, params)).rows as Row[],
+        execute: async (statement, params = []) => (await runOn(client, statement, params)).rowCount ?? 0,
+        copy: async (tables) => await copyOn(client, tables),
+      };
+      try {
+        await client.query('BEGIN');
+        const result = await work(tx);
+        await client.query('COMMIT');
+        return result;
+      } catch (error) {
+        // On a silent connection a ROLLBACK would wait as long again; closing it makes the server roll back.
+        if (!isSilence(error)) await client.query('ROLLBACK').catch(giveUp);
+        throw error;
+      }
+    });
+  }
+
+  /** Lends a connection to `work`. One that died, fell silent or was given up is closed, not lent again. */
+  private async onClient<T>(work: (client: pg.PoolClient, giveUp: (error: Error) => void) => Promise<T>): Promise<T> {
     const client = await this.pool.connect().catch((error: unknown) => {
       throw asStorageError(error);
     });
-    const tx: Sql = {
-      query: async <Row extends object>(statement: Statement, params: readonly unknown[] = []) => (await runOn(client, statement, params)).rows as Row[],
-      execute: async (statement, params = []) => (await runOn(client, statement, params)).rowCount ?? 0,
-    };
     let broken: Error | undefined;
-    // A connection that dies between two statements emits 'error' on the client itself; unheard it would end the process.
-    const onError = (error: Error): void => {
+    const giveUp = (error: Error): void => {
       broken = error;
     };
-    client.on('error', onError);
+    // A connection that dies between two statements emits 'error' on the client itself; unheard it would end the process.
+    client.on('error', giveUp);
     try {
-      await client.query('BEGIN');
-      const result = await work(tx);
-      await client.query('COMMIT');
-      return result;
+      return await work(client, giveUp);
     } catch (error) {
-      // On a silent connection a ROLLBACK would wait as long again; closing it makes the server roll back.
-      if (isSilence(error)) broken = error;
-      else {
-        await client.query('ROLLBACK').catch((rollbackError: Error) => {
-          broken = rollbackError;
-        });
-      }
+      if (isSilence(error)) giveUp(error);
       throw error;
     } finally {
-      client.off('error', onError);
+      client.off('error', giveUp);
       client.release(broken);
     }
   }
@@ -144,6 +162,14 @@ function readTime(text: string): unknown {
 async function runOn(target: pg.Pool | pg.ClientBase, statement: Statement, params: readonly unknown[]): Promise<pg.QueryResult> {
   const config = typeof statement === 'string' ? { text: statement } : statement;
   return await target.query({ ...config, values: params as unknown[] });
+}
+
+async function copyOn(client: pg.PoolClient, tables: readonly CopyTable[]): Promise<number> {
+  const copyIn = new CopyIn(tables);
+  return await new Promise<number>((resolve, reject) => {
+    copyIn.callback = (error, copied) => (error ? reject(error) : resolve(copied ?? 0));
+    client.query(copyIn);
+  });
 }
 
 /** The SQLSTATE of a PostgreSQL error, or ''. */
