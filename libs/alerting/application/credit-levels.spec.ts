@@ -5,7 +5,7 @@ import { CreditHistory } from './ports.js';
 
 const CREDIT: RecentCredit = { grantedNano: 100n, newestLotId: 'lot-1' };
 const NOW = new Date('2026-11-22T12:00:00Z');
-const tx: Sql = { query: async () => await Promise.resolve([]), execute: async () => await Promise.resolve(0), copy: async () => await Promise.resolve() };
+const tx: Sql = { query: async () => await Promise.resolve([]), execute: async () => await Promise.resolve(0), copy: async () => await Promise.resolve(0) };
 
 class CountingHistory extends CreditHistory {
   readonly asked: string[][] = [];
