@@ -19,7 +19,7 @@ class FundingModule {}
 /** The contexts that the API and the worker are both made of, and who takes part in the posting transaction. */
 export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; fence: QuotaFence }): (Type | DynamicModule)[] {
   const { config, wakeUp, fence } = options;
-  const posting = QuotaPostingModule.register(fence);
+  const posting = QuotaPostingModule.register(fence, config);
   const metering = MeteringModule.register({
     settings: config,
     wakeUp,
@@ -32,6 +32,6 @@ export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; f
     LedgerModule,
     ReportingModule,
     metering,
-    QuotaModule.register({ fence, settings: config, imports: [metering, FundingModule] }),
+    QuotaModule.register({ fence, settings: config, imports: [metering, posting, FundingModule] }),
   ];
 }

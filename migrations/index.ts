@@ -7,6 +7,7 @@ import { Ledger20261122000400 } from './20261122000400-ledger.js';
 import { Metering20261122000500 } from './20261122000500-metering.js';
 import { Reporting20261122000600 } from './20261122000600-reporting.js';
 import { Quota20261122000700 } from './20261122000700-quota.js';
+import { QuotaBudgets20261122000800 } from './20261122000800-quota-budgets.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -16,4 +17,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Metering20261122000500,
   Reporting20261122000600,
   Quota20261122000700,
+  QuotaBudgets20261122000800,
 ];

@@ -3,6 +3,7 @@ export { EventReader, type EventView, type PostingView } from './application/eve
 export { ReplayDeadLetter } from './application/replay-dead-letter.js';
 export { PostPendingSpend } from './application/post-pending-spend.js';
 export { PostingParticipant, type SpendMovement } from './application/ports.js';
+export { PostedSpendReader, type PostedSpend } from './application/read-posted-spend.js';
 export { PutSource } from './application/put-source.js';
 export { MAX_EVENTS_PER_CALL, RecordEvents, type RecordedEvents, type RecordedItem } from './application/record-events.js';
 export { RequeueQuarantined } from './application/requeue-quarantined.js';

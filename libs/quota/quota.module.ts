@@ -1,12 +1,16 @@
 import { Module, type DynamicModule, type ModuleMetadata } from '@nestjs/common';
 import { Clock } from '#libs/kernel/index.js';
-import { RecordEvents, SourceDirectory } from '#libs/metering/index.js';
+import { PostedSpendReader, RecordEvents, SourceDirectory } from '#libs/metering/index.js';
+import { AuditLog } from '#libs/platform/audit/audit-log.js';
 import { Logger } from '#libs/platform/logging/logger.js';
 import { useCase } from '#libs/platform/nest/use-case.js';
-import { Database } from '#libs/platform/postgres/database.js';
+import { Database, type Sql } from '#libs/platform/postgres/database.js';
 import { PriceBook, PricingModule } from '#libs/pricing/index.js';
 import { TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
 import { AuthorizeCall, type QuotaSettings } from './application/authorize-call.js';
+import { BudgetStore } from './application/budget-store.js';
+import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
+import { CrossingReader } from './application/crossing-reader.js';
 import { DecisionLog } from './application/decision-log.js';
 import { EstimateCall } from './application/estimate-call.js';
 import { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
@@ -16,18 +20,29 @@ import { HoldReader } from './application/hold-reader.js';
 import { ExtendHold, FindHold, ReleaseHold, SettleHold } from './application/manage-hold.js';
 import { OutputSizes } from './application/output-sizes.js';
 import { FundingSource, QuotaFence } from './application/ports.js';
+import { PlanCandidates } from './application/plan-candidates.js';
+import { PutBudget } from './application/put-budget.js';
+import { PutRoutes } from './application/put-routes.js';
 import { QuotaService, type QuotaTruth } from './application/quota-service.js';
 import { QuotaStore } from './application/quota-store.js';
 import { DecisionReader } from './application/read-decisions.js';
 import { ReadHeld } from './application/read-held.js';
+import { ReadLimits } from './application/read-limits.js';
 import { RelayBalances } from './application/relay-balances.js';
+import { RuleBook } from './application/rule-book.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
+import { WarmBudgets } from './application/warm-budgets.js';
+import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
 import { MemoryQuotaStore } from './memory/memory-quota-store.js';
+import { backFill } from './postgres/back-fill.js';
 import { forgetDecisions, insertDecisions } from './postgres/decision-rows.js';
 import { assertEpoch, epochOf } from './postgres/epoch.js';
 import { writeHolds } from './postgres/hold-rows.js';
 import { readOutputSizes } from './postgres/output-size-rows.js';
+import { PostgresBudgetStore } from './postgres/postgres-budget-store.js';
+import { PostgresCrossingReader } from './postgres/postgres-crossing-reader.js';
+import { PostgresRuleStore } from './postgres/postgres-rule-store.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaParticipant } from './postgres/quota-participant.js';
 import { commitCeiling, forgetHolds, readTenantSnapshots, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
@@ -40,7 +55,7 @@ export interface QuotaModuleSettings extends QuotaSettings {
 export interface QuotaModuleOptions {
   readonly fence: QuotaFence;
   readonly settings: QuotaModuleSettings;
-  /** What provides metering and {@link FundingSource}. */
+  /** What provides metering, {@link FundingSource} and {@link QuotaPostingModule}. */
   readonly imports: NonNullable<ModuleMetadata['imports']>;
 }
 
@@ -48,9 +63,11 @@ const SETTINGS = Symbol('tollgate.quota-settings');
 const TRUTH = Symbol('tollgate.quota-truth');
 const FORGOTTEN = Symbol('tollgate.forgotten-holds');
 
-function truthOf(database: Database, funding: FundingSource, clock: Clock, settings: QuotaModuleSettings): QuotaTruth {
+function truthOf(database: Database, funding: FundingSource, book: RuleBook, clock: Clock, settings: QuotaModuleSettings): QuotaTruth {
+  const rules = async (tx: Sql, tenantIds: readonly string[]) => await book.readSnapshot(tx, tenantIds);
   return {
-    load: async (tenantIds, epoch) => await readTenantSnapshots(database, funding, { tenantIds, epoch, now: clock.now(), fenceTtlMs: settings.holdTtlMs }),
+    load: async (tenantIds, epoch) =>
+      await readTenantSnapshots(database, funding, { tenantIds, epoch, now: clock.now(), fenceTtlMs: settings.holdTtlMs, rules }),
     raise: async (input) => await commitCeiling(database, input),
   };
 }
@@ -70,22 +87,41 @@ const useCases = [
   useCase(QuotaService, [QuotaStore, HoldJournal, TRUTH, QuotaFence, Clock, SETTINGS]),
   useCase(EstimateCall, [PriceBook, OutputSizes]),
   useCase(HoldEvents, [RecordEvents, SourceDirectory]),
-  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, DecisionLog, Clock, SETTINGS]),
+  useCase(PlanCandidates, [EstimateCall]),
+  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, PlanCandidates, RuleBook, DecisionLog, Clock, SETTINGS]),
+  useCase(PutBudget, [BudgetStore, TenantDirectory, RuleBook, WarmBudgets, AuditLog, Clock]),
+  useCase(PauseBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(DeleteBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(PutOverride, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(RemoveOverride, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(TopUpBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(ReadBudgets, [Database, BudgetStore]),
+  useCase(PutRoutes, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
+  useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, Database, Clock]),
   useCase(FindHold, [QuotaService, HoldReader]),
   useCase(SettleHold, [FindHold, HoldEvents, Clock]),
   useCase(ReleaseHold, [QuotaService, FindHold]),
-  useCase(ExtendHold, [QuotaService, FindHold, TenantDirectory, EstimateCall, Clock]),
+  useCase(ExtendHold, [QuotaService, FindHold, TenantDirectory, EstimateCall, RuleBook, Clock]),
   useCase(ReadHeld, [QuotaService, HoldReader, Clock]),
   useCase(RelayBalances, [Database, QuotaService, QuotaStore, HoldJournal, Clock]),
   useCase(SweepHolds, [QuotaService, QuotaStore, HoldJournal, HoldEvents, FORGOTTEN, Clock]),
 ];
 
-/** Quota's part in the posting transaction, apart from the rest because metering imports it and the rest imports metering. */
+/** The rules and quota's part in the posting transaction, apart from the rest because metering imports it and the rest imports metering. */
 @Module({})
 export class QuotaPostingModule {
-  static register(fence: QuotaFence): DynamicModule {
-    const participant = { provide: QuotaParticipant, inject: [Clock], useFactory: (clock: Clock) => new QuotaParticipant(fence, clock) };
-    return { module: QuotaPostingModule, providers: [participant], exports: [QuotaParticipant] };
+  static register(fence: QuotaFence, settings: LoopGuardSettings): DynamicModule {
+    const rules = {
+      provide: RuleBook,
+      inject: [Database, Clock],
+      useFactory: (database: Database, clock: Clock) => new RuleBook(database, new PostgresRuleStore(), loopGuard(settings), () => clock.now().getTime()),
+    };
+    const participant = {
+      provide: QuotaParticipant,
+      inject: [RuleBook, Clock],
+      useFactory: (book: RuleBook, clock: Clock) => new QuotaParticipant(fence, book, clock),
+    };
+    return { module: QuotaPostingModule, providers: [rules, participant], exports: [QuotaParticipant, RuleBook] };
   }
 }
 
@@ -99,7 +135,7 @@ export class QuotaModule {
         { provide: SETTINGS, useValue: settings },
         { provide: QuotaFence, useValue: fence },
         { provide: QuotaStore, useClass: MemoryQuotaStore },
-        { provide: TRUTH, inject: [Database, FundingSource, Clock, SETTINGS], useFactory: truthOf },
+        { provide: TRUTH, inject: [Database, FundingSource, RuleBook, Clock, SETTINGS], useFactory: truthOf },
         { provide: HoldJournal, inject: [Database, QuotaFence, Logger], useFactory: journalOf },
         { provide: DecisionLog, inject: [Database], useFactory: (database: Database) => new DecisionLog((rows) => insertDecisions(database, rows)) },
         {
@@ -128,12 +164,23 @@ export class QuotaModule {
           useFactory: (journal: HoldJournal, log: DecisionLog, held: QuotaFence, database: Database) =>
             new StopPromising(journal, log, held, (epoch) => sealCeilings(database, epoch)),
         },
+        {
+          provide: WarmBudgets,
+          inject: [Database, BudgetStore, RuleBook, PostedSpendReader, Clock],
+          useFactory: (database: Database, store: BudgetStore, book: RuleBook, events: PostedSpendReader, clock: Clock) =>
+            new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
+        },
+        { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
+        { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
         { ...useCase(PostgresHoldReader, [Database]), provide: HoldReader },
         { ...useCase(PostgresDecisionReader, [Database]), provide: DecisionReader },
         ...useCases,
       ],
       exports: [
         HoldReader,
+        BudgetStore,
+        CrossingReader,
+        WarmBudgets,
         DecisionReader,
         DecisionLog,
         HoldJournal,

@@ -29,6 +29,9 @@ describe('loadConfig', () => {
       onMissingTenant: 'allow',
       onUnpriced: 'block',
       storeDeadlineMs: 2_000,
+      loopGuard: 'shadow',
+      loopGuardCalls: 500,
+      loopGuardNano: 25_000_000_000n,
       logLevel: 'info',
     });
   });

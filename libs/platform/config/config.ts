@@ -38,6 +38,10 @@ export interface Config {
   readonly onUnpriced: 'block' | 'allow' | Nano;
   /** After this, a decision that waits for PostgreSQL goes by its tenant's `on_store_failure`. */
   readonly storeDeadlineMs: number;
+  /** What happens beyond the next two, for one thread_id within an hour. */
+  readonly loopGuard: 'shadow' | 'enforce' | 'off';
+  readonly loopGuardCalls: number;
+  readonly loopGuardNano: Nano;
   readonly logLevel: LogLevel;
 }
 
@@ -107,6 +111,9 @@ const environmentSchema = z.object({
     .refine((value) => value === 'block' || value === 'allow' || isPositiveUsd(value), UNPRICED_TAKES)
     .default('block'),
   TOLLGATE_STORE_DEADLINE_MS: integer(2_000, 10, 60_000),
+  TOLLGATE_LOOP_GUARD: z.enum(['shadow', 'enforce', 'off'], { error: 'takes shadow, enforce or off' }).default('shadow'),
+  TOLLGATE_LOOP_GUARD_CALLS: integer(500, 1, 1_000_000),
+  TOLLGATE_LOOP_GUARD_USD: text('takes a decimal amount in USD').refine(isPositiveUsd, 'takes a positive decimal amount in USD, such as 25').default('25'),
   LOG_LEVEL: z.enum(LOG_LEVELS, { error: `takes one of ${LOG_LEVELS.join(', ')}` }).default('info'),
 });
 
@@ -133,6 +140,9 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     onMissingTenant: env.TOLLGATE_ON_MISSING_TENANT,
     onUnpriced: env.TOLLGATE_UNPRICED === 'block' || env.TOLLGATE_UNPRICED === 'allow' ? env.TOLLGATE_UNPRICED : parseUsd(env.TOLLGATE_UNPRICED),
     storeDeadlineMs: env.TOLLGATE_STORE_DEADLINE_MS,
+    loopGuard: env.TOLLGATE_LOOP_GUARD,
+    loopGuardCalls: env.TOLLGATE_LOOP_GUARD_CALLS,
+    loopGuardNano: parseUsd(env.TOLLGATE_LOOP_GUARD_USD),
     logLevel: env.LOG_LEVEL,
   };
 }

@@ -16,6 +16,9 @@ export interface AuthorizeInput {
   readonly threadId: string | null;
   readonly apiKeyId: string | null;
   readonly requestId: string | null;
+  readonly tags: Readonly<Record<string, string>> | null;
+  /** Thresholds that spare critical calls spare this one. */
+  readonly critical: boolean;
   /** Whose names for models the call uses; '' is everybody's. */
   readonly sourceId: string;
   /** Whether the asking source may name tenants that nobody registered; asked only for such a tenant. */

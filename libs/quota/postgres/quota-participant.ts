@@ -1,27 +1,33 @@
 /**
- * Quota's part in the posting transaction: where one process alone may work on the database, a stale one is refused here; what each event takes from its hold, and how large answers are. Only tenants that have ever
- * asked for a hold are written, so a tenant that is merely metered costs nothing here.
+ * Quota's part in the posting transaction: where one process alone may work on the database, a stale one is refused here; what each event takes from its hold and adds to counters, and how large answers are. Only tenants that
+ * have ever asked for a hold or that have budgets are written, so a tenant that is merely metered costs nothing here.
  */
 import type { Clock } from '#libs/kernel/index.js';
 import { PostingParticipant, type SpendMovement } from '#libs/metering/index.js';
 import { appendOutbox } from '#libs/platform/outbox/outbox.js';
 import { plainArray, textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
+import { BOOKED_TOPIC, toCounterPayload, type CapturePayload, type CounterPayload } from '../application/booked-payload.js';
 import type { QuotaFence } from '../application/ports.js';
 import { callDigestOf } from '../application/quota-service.js';
-import { CAPTURED_TOPIC, type CapturePayload } from '../application/relay-balances.js';
+import { RULES_LOCK_KEY, type RuleBook } from '../application/rule-book.js';
 import { bucketOfTokens } from '../domain/output-sizes.js';
+import { isRequest, tokensOf } from '../domain/usage-amounts.js';
+import { countAdditions } from './count-additions.js';
+import { deltasOf, type Addition } from './counter-rows.js';
 import { assertEpoch, epochOf } from './epoch.js';
 import { BELONGS_TO_HOLD } from './hold-rows.js';
+import { additionsOf, type BookedMovement } from './posted-usage.js';
 
-interface CaptureRow {
-  readonly movement: SpendMovement;
-  readonly callDigest: string | null;
-}
+type CaptureRow = BookedMovement;
+
+/** Whoever changes rules waits for the postings under way, so that every posting is either before a change or knows it. */
+const RULES_LOCK = { name: 'quota.share-rules', text: `SELECT pg_advisory_xact_lock_shared(${RULES_LOCK_KEY})` };
 
 export class QuotaParticipant extends PostingParticipant {
   constructor(
     private readonly fence: QuotaFence,
+    private readonly rules: RuleBook,
     private readonly clock: Clock,
   ) {
     super();
@@ -30,22 +36,33 @@ export class QuotaParticipant extends PostingParticipant {
   /** @throws DomainError quota.stale_epoch, quota.fenced: the batch is then posted by whoever has the right to */
   override async onPosted(tx: Sql, movements: readonly SpendMovement[]): Promise<void> {
     if (this.fence.exclusive) await assertEpoch(tx, epochOf(this.fence));
+    if (movements.length === 0) return;
     const asking = await this.tenantsWithHolds(tx, movements);
-    const own = movements.filter((movement) => asking.has(movement.tenantId));
+    await tx.execute(RULES_LOCK);
+    const rules = await this.rules.findInside(tx, [...new Set(movements.map((movement) => movement.tenantId))]);
+    const own = movements.filter(({ tenantId }) => asking.has(tenantId) || rules.get(tenantId)?.hasBudgets === true);
     if (own.length === 0) return;
-    const rows = own
-      .filter((movement) => movement.holdId !== null || movement.callId !== null)
-      .map((movement): CaptureRow => ({ movement, callDigest: movement.callId === null ? null : callDigestOf(movement.tenantId, movement.callId) }));
-    await insertCaptures(tx, rows, this.clock.now());
-    await settleUnresolved(tx, rows);
-    await markCharged(tx, rows);
-    await learnOutputs(tx, own);
-    await tellStore(tx, rows);
+    const rows = own.map((movement): CaptureRow => ({
+      movement,
+      callDigest: movement.callId === null ? null : callDigestOf(movement.tenantId, movement.callId),
+    }));
+    const captures = rows.filter(({ movement, callDigest }) => asking.has(movement.tenantId) && (movement.holdId !== null || callDigest !== null));
+    const at = this.clock.now();
+    const additions = await additionsOf(tx, rows, rules, at);
+    await insertCaptures(tx, captures, at);
+    await settleUnresolved(tx, captures);
+    await markCharged(tx, captures);
+    await learnOutputs(
+      tx,
+      own.filter(({ tenantId }) => asking.has(tenantId)),
+    );
+    const seqs = await nextTallies(tx, [...captures.map(({ movement }) => movement.tenantId), ...additions.map(({ tenantId }) => tenantId)]);
+    await countAdditions(tx, additions, seqs, at);
+    await tellStore(tx, captures, additions, seqs);
   }
 
   private async tenantsWithHolds(tx: Sql, movements: readonly SpendMovement[]): Promise<Set<string>> {
     const tenantIds = [...new Set(movements.map((movement) => movement.tenantId))];
-    if (tenantIds.length === 0) return new Set();
     const rows = await tx.query<{ tenant_id: string }>(
       { name: 'quota.tenants-with-holds', text: 'SELECT tenant_id FROM quota.reserve WHERE tenant_id = ANY($1::text[])' },
       [textArray(tenantIds)],
@@ -54,13 +71,28 @@ export class QuotaParticipant extends PostingParticipant {
   }
 }
 
+/** The next number of each tenant's bookings: the store applies them in this order, once. One poster at a time works on a tenant. */
+async function nextTallies(tx: Sql, tenantIds: readonly string[]): Promise<ReadonlyMap<string, bigint>> {
+  if (tenantIds.length === 0) return new Map();
+  const rows = await tx.query<{ tenant_id: string; seq: bigint }>(
+    {
+      name: 'quota.next-tallies',
+      text: `INSERT INTO quota.tally AS t (tenant_id, seq) SELECT named, 1 FROM unnest($1::text[]) AS named ORDER BY named
+             ON CONFLICT (tenant_id) DO UPDATE SET seq = t.seq + 1 RETURNING tenant_id, seq`,
+    },
+    [textArray([...new Set(tenantIds)].sort())],
+  );
+  return new Map(rows.map((row) => [row.tenant_id, row.seq]));
+}
+
 async function insertCaptures(tx: Sql, rows: readonly CaptureRow[], at: Date): Promise<void> {
   if (rows.length === 0) return;
   await tx.execute(
     {
       name: 'quota.insert-captures',
-      text: `INSERT INTO quota.capture (tenant_id, event_id, sign, hold_id, call_digest, charge_nano, closes, provisional, tenant_seq, posted_at)
-             SELECT *, $10::timestamptz FROM unnest($1::text[], $2::uuid[], $3::smallint[], $4::uuid[], $5::bytea[], $6::bigint[], $7::boolean[], $8::boolean[], $9::bigint[])`,
+      text: `INSERT INTO quota.capture (tenant_id, event_id, sign, hold_id, call_digest, charge_nano, closes, provisional, tenant_seq, tokens, requests, posted_at)
+             SELECT *, $12::timestamptz FROM unnest($1::text[], $2::uuid[], $3::smallint[], $4::uuid[], $5::bytea[], $6::bigint[], $7::boolean[], $8::boolean[], $9::bigint[], $10::bigint[],
+               $11::smallint[])`,
     },
     [
       textArray(rows.map(({ movement }) => movement.tenantId)),
@@ -72,6 +104,8 @@ async function insertCaptures(tx: Sql, rows: readonly CaptureRow[], at: Date): P
       plainArray(rows.map(({ movement }) => closes(movement))),
       plainArray(rows.map(({ movement }) => movement.provisional)),
       plainArray(rows.map(({ movement }) => movement.tenantSeq)),
+      plainArray(rows.map(({ movement }) => tokensOf(movement.usage))),
+      plainArray(rows.map(({ movement }) => (isRequest(movement) ? 1 : 0))),
       // The clock that stamped the holds: a capture belongs to a call's latest hold, not to one before it.
       at,
     ],
@@ -147,24 +181,27 @@ async function learnOutputs(tx: Sql, movements: readonly SpendMovement[]): Promi
   );
 }
 
-/** One row per tenant and money transaction: the store skips those that a load has already seen. */
-async function tellStore(tx: Sql, rows: readonly CaptureRow[]): Promise<void> {
-  const bySeq = new Map<string, { tenantId: string; seq: bigint | null; captures: CapturePayload[] }>();
-  for (const { movement, callDigest } of rows) {
-    const key = JSON.stringify([movement.tenantId, movement.tenantSeq?.toString() ?? null]);
-    const group = bySeq.get(key) ?? { tenantId: movement.tenantId, seq: movement.tenantSeq, captures: [] };
-    group.captures.push({
+/** One row per tenant: what left its holds and what its counters gained, to be applied in one step. */
+async function tellStore(tx: Sql, captures: readonly CaptureRow[], additions: readonly Addition[], seqs: ReadonlyMap<string, bigint>): Promise<void> {
+  const byTenant = new Map(
+    [...seqs].map(([tenantId, seq]) => [tenantId, { seq: String(seq), captures: [] as CapturePayload[], counters: [] as CounterPayload[] }]),
+  );
+  for (const { movement, callDigest } of captures) {
+    const sign = BigInt(movement.sign);
+    byTenant.get(movement.tenantId)?.captures.push({
       hold_id: movement.holdId,
       call_digest: callDigest,
-      signed_nano: (BigInt(movement.sign) * movement.chargeNano).toString(),
+      signed_nano: String(sign * movement.chargeNano),
+      signed_tokens: String(sign * tokensOf(movement.usage)),
+      signed_requests: isRequest(movement) ? movement.sign : 0,
       closes: closes(movement),
       provisional: movement.provisional,
     });
-    bySeq.set(key, group);
   }
+  for (const addition of additions) byTenant.get(addition.tenantId)?.counters.push(...deltasOf(addition).map(toCounterPayload));
   await appendOutbox(
     tx,
-    [...bySeq.values()].map(({ tenantId, seq, captures }) => ({ tenantId, tenantSeq: seq, topic: CAPTURED_TOPIC, payload: { captures } })),
+    [...byTenant].map(([tenantId, payload]) => ({ tenantId, tenantSeq: null, topic: BOOKED_TOPIC, payload })),
   );
 }
 

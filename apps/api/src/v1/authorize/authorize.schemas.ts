@@ -30,7 +30,7 @@ export const authorizeBody = z.strictObject({
     .nullish(),
 });
 
-const limit = z.object({
+export const limit = z.object({
   kind: z.enum(['wallet', 'budget', 'rate', 'key']),
   id: z.string(),
   metric: z.enum(['usd', 'tokens', 'requests', 'concurrent']),
