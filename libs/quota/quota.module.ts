@@ -6,7 +6,7 @@ import { Logger } from '#libs/platform/logging/logger.js';
 import { useCase } from '#libs/platform/nest/use-case.js';
 import { Database, type Sql } from '#libs/platform/postgres/database.js';
 import { PriceBook, PricingModule } from '#libs/pricing/index.js';
-import { TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
+import { ApiKeyDirectory, TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
 import { AuthorizeCall, type QuotaSettings } from './application/authorize-call.js';
 import { BudgetStore } from './application/budget-store.js';
 import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
@@ -28,6 +28,7 @@ import { QuotaStore } from './application/quota-store.js';
 import { DecisionReader } from './application/read-decisions.js';
 import { ReadHeld } from './application/read-held.js';
 import { ReadLimits } from './application/read-limits.js';
+import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
 import { RuleBook } from './application/rule-book.js';
 import { StopPromising } from './application/stop-promising.js';
@@ -36,6 +37,7 @@ import { WarmBudgets } from './application/warm-budgets.js';
 import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
 import { MemoryQuotaStore } from './memory/memory-quota-store.js';
 import { backFill } from './postgres/back-fill.js';
+import { forgetCounters } from './postgres/counter-rows.js';
 import { forgetDecisions, insertDecisions } from './postgres/decision-rows.js';
 import { assertEpoch, epochOf } from './postgres/epoch.js';
 import { writeHolds } from './postgres/hold-rows.js';
@@ -88,7 +90,8 @@ const useCases = [
   useCase(EstimateCall, [PriceBook, OutputSizes]),
   useCase(HoldEvents, [RecordEvents, SourceDirectory]),
   useCase(PlanCandidates, [EstimateCall]),
-  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, PlanCandidates, RuleBook, DecisionLog, Clock, SETTINGS]),
+  useCase(RecogniseKey, [ApiKeyDirectory]),
+  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, PlanCandidates, RuleBook, RecogniseKey, DecisionLog, Clock, SETTINGS]),
   useCase(PutBudget, [BudgetStore, TenantDirectory, RuleBook, WarmBudgets, AuditLog, Clock]),
   useCase(PauseBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(DeleteBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
@@ -156,7 +159,14 @@ export class QuotaModule {
           provide: ForgetOldQuotaRows,
           inject: [Database, Clock],
           useFactory: (database: Database, clock: Clock) =>
-            new ForgetOldQuotaRows({ decisions: (before) => forgetDecisions(database, before), holds: (now) => forgetHolds(database, now) }, clock),
+            new ForgetOldQuotaRows(
+              {
+                decisions: (before) => forgetDecisions(database, before),
+                holds: (now) => forgetHolds(database, now),
+                counters: (now) => forgetCounters(database, now),
+              },
+              clock,
+            ),
         },
         {
           provide: StopPromising,
