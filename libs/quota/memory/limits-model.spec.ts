@@ -312,6 +312,12 @@ async function compare(world: World): Promise<void> {
     const views = (await world.store.limits({ tenantId: TENANT, claims, rulesRevision: 0, nowMs })) ?? [];
     LIMITS.forEach((limit, index) => {
       const [used, held] = [paper.used(limit, user, nowMs), paper.held(limit, user, nowMs)];
+      const top = limit.limit + paper.beyond(limit, user, nowMs);
+      must(
+        'H2',
+        !limit.enforced || used + held <= top,
+        () => `${limit.name} of ${user} stands at ${used + held}, and ${top} is all that was allowed or taken beyond`,
+      );
       must(
         'H8',
         views[index]?.used === used && views[index].held === held,
@@ -371,6 +377,7 @@ describe('limits of the memory store against a naive oracle', () => {
 
   it.each([
     ['H1', 'right after an allow no limit that took it is passed, and the wallet is what the paper says'],
+    ['H2', 'what is used and held stays within every limit, but for what events took beyond their holds'],
     ['H3', 'what limits and wallet hold returns to zero when nothing runs'],
     ['H4', 'the first candidate that fits every limit and the wallet is taken whole, or nothing'],
     ['H8', 'every counter is what its own period took, whenever calls end, also after a rebuild'],

@@ -72,6 +72,16 @@ export class NaiveLimits {
     return rest > 0n ? rest : 0n;
   }
 
+  /** What events took beyond what their calls had asked for: booked whatever is left, and the only way past a limit. */
+  beyond(limit: PaperLimit, user: string, now: number): bigint {
+    return this.calls
+      .filter((call) => (!limit.perUser || call.user === user) && this.counts(limit, call.askedAt, now))
+      .map(
+        (call) => ({ usd: call.takenUsd - call.usd, tokens: call.takenTokens - call.tokens, requests: call.takenRequests - 1n, concurrent: 0n })[limit.counts],
+      )
+      .reduce((sum, excess) => (excess > 0n ? sum + excess : sum), 0n);
+  }
+
   walletHeld(): bigint {
     return this.calls.filter((call) => call.open).reduce((sum, call) => sum + this.kept(call, 'usd'), 0n);
   }
