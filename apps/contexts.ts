@@ -35,7 +35,7 @@ class CreditHistoryModule {}
 /** The contexts that the API and the worker are both made of, and who takes part in the posting transaction. */
 export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; fence: QuotaFence }): (Type | DynamicModule)[] {
   const { config, wakeUp, fence } = options;
-  const posting = QuotaPostingModule.register(fence);
+  const posting = QuotaPostingModule.register(fence, config);
   const alerting = AlertingModule.register({ imports: [CreditHistoryModule] });
   const metering = MeteringModule.register({
     settings: config,

@@ -10,6 +10,9 @@ import { Quota20261122000700 } from './20261122000700-quota.js';
 import { TenancyRevision20261122000710 } from './20261122000710-tenancy-revision.js';
 import { QuotaHoldIndex20261122000720 } from './20261122000720-quota-hold-index.js';
 import { QuotaCaptureAgain20261122000730 } from './20261122000730-quota-capture-again.js';
+import { QuotaBudgets20261122000800 } from './20261122000800-quota-budgets.js';
+import { TenantKeys20261122000810 } from './20261122000810-tenant-keys.js';
+import { TenantKeyRevision20261122000820 } from './20261122000820-tenant-key-revision.js';
 import { Alerting20261122000900 } from './20261122000900-alerting.js';
 import { LedgerLotsByTenant20261122000910 } from './20261122000910-ledger-lots-by-tenant.js';
 
@@ -24,6 +27,9 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   TenancyRevision20261122000710,
   QuotaHoldIndex20261122000720,
   QuotaCaptureAgain20261122000730,
+  QuotaBudgets20261122000800,
+  TenantKeys20261122000810,
+  TenantKeyRevision20261122000820,
   Alerting20261122000900,
   LedgerLotsByTenant20261122000910,
 ];

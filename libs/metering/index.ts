@@ -12,6 +12,7 @@ export {
   type TenantBalances,
   type UnpricedCall,
 } from './application/ports.js';
+export { PostedSpendReader, type PostedSpend } from './application/read-posted-spend.js';
 export { PutSource } from './application/put-source.js';
 export { MAX_EVENTS_PER_CALL, RecordEvents, type RecordedEvents, type RecordedItem } from './application/record-events.js';
 export { RequeueQuarantined } from './application/requeue-quarantined.js';

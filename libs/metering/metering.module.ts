@@ -15,6 +15,7 @@ import { PostPendingSpend } from './application/post-pending-spend.js';
 import { HeldAmounts, type ConflictObserver, type PostingParticipant } from './application/ports.js';
 import { PostingStore } from './application/posting-store.js';
 import { PutSource } from './application/put-source.js';
+import { PostedSpendReader } from './application/read-posted-spend.js';
 import { RecordEvents } from './application/record-events.js';
 import { ReplayDeadLetter } from './application/replay-dead-letter.js';
 import { RequeueQuarantined } from './application/requeue-quarantined.js';
@@ -24,6 +25,7 @@ import { RecentEvents } from './memory/recent-events.js';
 import { PostgresDeadLetterStore } from './postgres/postgres-dead-letter-store.js';
 import { PostgresEventReader } from './postgres/postgres-event-reader.js';
 import { PostgresInbox } from './postgres/postgres-inbox.js';
+import { PostgresPostedSpendReader } from './postgres/postgres-posted-spend-reader.js';
 import { PostgresPostingStore } from './postgres/postgres-posting-store.js';
 import { PostgresSourceDirectory } from './postgres/postgres-source-directory.js';
 
@@ -74,12 +76,13 @@ export class MeteringModule {
         { ...useCase(PostgresSourceDirectory, [Database, Clock]), provide: SourceDirectory },
         { ...useCase(PostgresDeadLetterStore, [Database]), provide: DeadLetterStore },
         { ...useCase(PostgresEventReader, [Database]), provide: EventReader },
+        { provide: PostedSpendReader, useClass: PostgresPostedSpendReader },
         useCase(RecentEvents, []),
         { ...useCase(PostgresPostingStore, [RecentEvents]), provide: PostingStore },
         { ...useCase(PostgresInbox, [Database, RecentEvents, options.conflicts]), provide: EventInbox },
         ...useCases,
       ],
-      exports: [SourceDirectory, DeadLetterStore, EventReader, ...useCases.map((provider) => provider.provide)],
+      exports: [SourceDirectory, DeadLetterStore, EventReader, PostedSpendReader, ...useCases.map((provider) => provider.provide)],
     };
   }
 }

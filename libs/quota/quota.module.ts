@@ -1,14 +1,19 @@
 import { Module, type DynamicModule, type ModuleMetadata } from '@nestjs/common';
 import { Clock } from '#libs/kernel/index.js';
-import { RecordEvents, SourceDirectory } from '#libs/metering/index.js';
+import { PostedSpendReader, RecordEvents, SourceDirectory } from '#libs/metering/index.js';
+import { AuditLog } from '#libs/platform/audit/audit-log.js';
 import { Logger } from '#libs/platform/logging/logger.js';
 import { useCase } from '#libs/platform/nest/use-case.js';
-import { Database } from '#libs/platform/postgres/database.js';
+import { Database, type Sql } from '#libs/platform/postgres/database.js';
 import { PriceBook, PricingModule } from '#libs/pricing/index.js';
-import { TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
+import { ApiKeyDirectory, TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
 import { AuthorizeCall, type QuotaSettings } from './application/authorize-call.js';
+import { BudgetStore } from './application/budget-store.js';
+import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
+import { CrossingReader } from './application/crossing-reader.js';
 import { DecisionLog } from './application/decision-log.js';
 import { EstimateCall } from './application/estimate-call.js';
+import { FollowTimeZones } from './application/follow-time-zones.js';
 import { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
 import { HoldEvents } from './application/hold-events.js';
 import { HoldJournal } from './application/hold-journal.js';
@@ -16,18 +21,31 @@ import { HoldReader } from './application/hold-reader.js';
 import { ExtendHold, FindHold, ReleaseHold, SettleHold } from './application/manage-hold.js';
 import { OutputSizes } from './application/output-sizes.js';
 import { FundingSource, QuotaFence } from './application/ports.js';
+import { PlanCandidates } from './application/plan-candidates.js';
+import { PutBudget } from './application/put-budget.js';
+import { PutRoutes } from './application/put-routes.js';
 import { QuotaService, type QuotaTruth } from './application/quota-service.js';
 import { QuotaStore } from './application/quota-store.js';
 import { DecisionReader } from './application/read-decisions.js';
 import { ReadHeld } from './application/read-held.js';
+import { ReadLimits, type StandingRows } from './application/read-limits.js';
+import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
+import { RuleBook } from './application/rule-book.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
+import { WarmBudgets } from './application/warm-budgets.js';
+import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
 import { MemoryQuotaStore } from './memory/memory-quota-store.js';
+import { backFill } from './postgres/back-fill.js';
+import { forgetCounters, readLiveCounters } from './postgres/counter-rows.js';
 import { forgetDecisions, insertDecisions } from './postgres/decision-rows.js';
 import { assertEpoch, epochOf } from './postgres/epoch.js';
 import { writeHolds } from './postgres/hold-rows.js';
 import { readOutputSizes } from './postgres/output-size-rows.js';
+import { PostgresBudgetStore } from './postgres/postgres-budget-store.js';
+import { PostgresCrossingReader } from './postgres/postgres-crossing-reader.js';
+import { PostgresRuleStore } from './postgres/postgres-rule-store.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
 import { QuotaParticipant } from './postgres/quota-participant.js';
@@ -48,10 +66,13 @@ export interface QuotaModuleOptions {
 const SETTINGS = Symbol('tollgate.quota-settings');
 const TRUTH = Symbol('tollgate.quota-truth');
 const FORGOTTEN = Symbol('tollgate.forgotten-holds');
+const STANDING = Symbol('tollgate.standing-rows');
 
-function truthOf(database: Database, funding: FundingSource, clock: Clock, settings: QuotaModuleSettings): QuotaTruth {
+function truthOf(database: Database, funding: FundingSource, book: RuleBook, clock: Clock, settings: QuotaModuleSettings): QuotaTruth {
+  const rules = async (tx: Sql, tenantIds: readonly string[]) => await book.readSnapshot(tx, tenantIds);
   return {
-    load: async (tenantIds, epoch) => await readTenantSnapshots(database, funding, { tenantIds, epoch, now: clock.now(), fenceTtlMs: settings.holdTtlMs }),
+    load: async (tenantIds, epoch) =>
+      await readTenantSnapshots(database, funding, { tenantIds, epoch, now: clock.now(), fenceTtlMs: settings.holdTtlMs, rules }),
     raise: async (epoch, raises) => await commitCeilings(database, epoch, raises),
   };
 }
@@ -67,25 +88,66 @@ function journalOf(database: Database, fence: QuotaFence, logger: Logger): HoldJ
   );
 }
 
+function standingRows(database: Database, holds: HoldReader, funding: FundingSource): StandingRows {
+  return {
+    hasHeld: async (tenantId) => await holds.hasHeld(tenantId),
+    counters: async (tenantId, rules, nowMs) => (await readLiveCounters(database, new Map([[tenantId, rules]]), nowMs)).get(tenantId) ?? [],
+    postedNano: async (tenantId) => (await funding.wallets(database, [tenantId])).get(tenantId)?.postedNano ?? 0n,
+  };
+}
+
+const budgetProviders = [
+  {
+    provide: WarmBudgets,
+    inject: [Database, BudgetStore, RuleBook, PostedSpendReader, Clock],
+    useFactory: (database: Database, store: BudgetStore, book: RuleBook, events: PostedSpendReader, clock: Clock) =>
+      new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
+  },
+  { provide: STANDING, inject: [Database, HoldReader, FundingSource], useFactory: standingRows },
+  { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
+  { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
+];
+
 const useCases = [
   useCase(QuotaService, [QuotaStore, HoldJournal, TRUTH, QuotaFence, Clock, SETTINGS]),
   useCase(EstimateCall, [PriceBook, OutputSizes]),
   useCase(HoldEvents, [RecordEvents, SourceDirectory]),
-  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, DecisionLog, Clock, SETTINGS]),
+  useCase(PlanCandidates, [EstimateCall]),
+  useCase(RecogniseKey, [ApiKeyDirectory]),
+  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, PlanCandidates, RuleBook, RecogniseKey, DecisionLog, Clock, SETTINGS]),
+  useCase(PutBudget, [BudgetStore, TenantDirectory, RuleBook, WarmBudgets, AuditLog, Clock]),
+  useCase(PauseBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(DeleteBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(PutOverride, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(RemoveOverride, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(TopUpBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(FollowTimeZones, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
+  useCase(ReadBudgets, [Database, BudgetStore]),
+  useCase(PutRoutes, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
+  useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, STANDING, Database, Clock]),
   useCase(FindHold, [QuotaService, HoldReader]),
   useCase(SettleHold, [FindHold, HoldEvents, Clock]),
   useCase(ReleaseHold, [QuotaService, FindHold]),
-  useCase(ExtendHold, [QuotaService, FindHold, TenantDirectory, EstimateCall, Clock]),
+  useCase(ExtendHold, [QuotaService, FindHold, TenantDirectory, EstimateCall, RuleBook, Clock]),
   useCase(ReadHeld, [QuotaService, HoldReader, Clock]),
   useCase(RelayBalances, [Database, QuotaService, QuotaStore, HoldJournal, Clock]),
   useCase(SweepHolds, [QuotaService, QuotaStore, HoldJournal, HoldEvents, FORGOTTEN, Clock]),
 ];
 
-/** What the posting transaction needs of quota, apart from the rest because metering imports it and the rest imports metering. */
+/** The rules and what the posting transaction needs of quota, apart from the rest because metering imports it and the rest imports metering. */
 @Module({})
 export class QuotaPostingModule {
-  static register(fence: QuotaFence): DynamicModule {
-    const participant = { provide: QuotaParticipant, inject: [Clock], useFactory: (clock: Clock) => new QuotaParticipant(fence, clock) };
+  static register(fence: QuotaFence, settings: LoopGuardSettings): DynamicModule {
+    const rules = {
+      provide: RuleBook,
+      inject: [Database, Clock],
+      useFactory: (database: Database, clock: Clock) => new RuleBook(database, new PostgresRuleStore(), loopGuard(settings), () => clock.now().getTime()),
+    };
+    const participant = {
+      provide: QuotaParticipant,
+      inject: [RuleBook, Clock],
+      useFactory: (book: RuleBook, clock: Clock) => new QuotaParticipant(fence, book, clock),
+    };
     const journal = {
       provide: HoldJournal,
       inject: [Database, Logger],
@@ -93,8 +155,8 @@ export class QuotaPostingModule {
     };
     return {
       module: QuotaPostingModule,
-      providers: [participant, journal, useCase(QuotaHeldAmounts, [HoldJournal])],
-      exports: [QuotaParticipant, QuotaHeldAmounts, HoldJournal],
+      providers: [rules, participant, journal, useCase(QuotaHeldAmounts, [HoldJournal])],
+      exports: [QuotaParticipant, QuotaHeldAmounts, HoldJournal, RuleBook],
     };
   }
 }
@@ -109,7 +171,7 @@ export class QuotaModule {
         { provide: SETTINGS, useValue: settings },
         { provide: QuotaFence, useValue: fence },
         { provide: QuotaStore, useClass: MemoryQuotaStore },
-        { provide: TRUTH, inject: [Database, FundingSource, Clock, SETTINGS], useFactory: truthOf },
+        { provide: TRUTH, inject: [Database, FundingSource, RuleBook, Clock, SETTINGS], useFactory: truthOf },
         { provide: DecisionLog, inject: [Database], useFactory: (database: Database) => new DecisionLog((rows) => insertDecisions(database, rows)) },
         {
           provide: OutputSizes,
@@ -129,7 +191,14 @@ export class QuotaModule {
           provide: ForgetOldQuotaRows,
           inject: [Database, Clock],
           useFactory: (database: Database, clock: Clock) =>
-            new ForgetOldQuotaRows({ decisions: (before) => forgetDecisions(database, before), holds: (now) => forgetHolds(database, now) }, clock),
+            new ForgetOldQuotaRows(
+              {
+                decisions: (before) => forgetDecisions(database, before),
+                holds: (now) => forgetHolds(database, now),
+                counters: (now) => forgetCounters(database, now),
+              },
+              clock,
+            ),
         },
         {
           provide: StopPromising,
@@ -137,12 +206,16 @@ export class QuotaModule {
           useFactory: (journal: HoldJournal, log: DecisionLog, held: QuotaFence, database: Database) =>
             new StopPromising(journal, log, held, (epoch) => sealCeilings(database, epoch)),
         },
+        ...budgetProviders,
         { ...useCase(PostgresHoldReader, [Database]), provide: HoldReader },
         { ...useCase(PostgresDecisionReader, [Database]), provide: DecisionReader },
         ...useCases,
       ],
       exports: [
         HoldReader,
+        BudgetStore,
+        CrossingReader,
+        WarmBudgets,
         DecisionReader,
         DecisionLog,
         QuotaStore,

@@ -6,7 +6,10 @@ import { Logger } from '../platform/logging/logger.js';
 import { ADMIN_KEY, CONFIG } from '../platform/nest/platform.module.js';
 import { useCase } from '../platform/nest/use-case.js';
 import { Database } from '../platform/postgres/database.js';
+import { ApiKeyDirectory } from './application/api-key-directory.js';
+import { ApiKeyStore } from './application/api-key-store.js';
 import { AuthenticateCaller } from './application/authenticate-caller.js';
+import { CreateApiKey, ListApiKeys, RevokeApiKey, RotateApiKey } from './application/change-api-key.js';
 import { CreateServiceKey } from './application/create-service-key.js';
 import { GetPlan } from './application/get-plan.js';
 import { ListPlans } from './application/list-plans.js';
@@ -20,6 +23,7 @@ import { RevokeServiceKey } from './application/revoke-service-key.js';
 import { RotateServiceKey } from './application/rotate-service-key.js';
 import { SettingsRevision } from './application/settings-revision.js';
 import { TenantDirectory } from './application/tenant-directory.js';
+import { PostgresApiKeyStore } from './postgres/postgres-api-key-store.js';
 import { PostgresPlanRepository } from './postgres/plan.repository.js';
 import { readRevision } from './postgres/revision.js';
 import { PostgresServiceKeyRepository } from './postgres/service-key.repository.js';
@@ -33,6 +37,7 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     { provide: TenantRepository, useClass: PostgresTenantRepository },
     { provide: PlanRepository, useClass: PostgresPlanRepository },
     { provide: ServiceKeyRepository, useClass: PostgresServiceKeyRepository },
+    { provide: ApiKeyStore, useClass: PostgresApiKeyStore },
     { provide: SettingsRevision, inject: [Database], useFactory: (database: Database) => new SettingsRevision(async () => await readRevision(database)) },
     useCase(TenantDirectory, [Database, TenantRepository, AuditLog, Clock, SETTINGS, SettingsRevision]),
     useCase(RecordKeyUse, [Database, ServiceKeyRepository]),
@@ -46,6 +51,11 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     useCase(RotateServiceKey, [Database, ServiceKeyRepository, AuthenticateCaller, AuditLog, Clock, SETTINGS]),
     useCase(RevokeServiceKey, [Database, ServiceKeyRepository, AuthenticateCaller, AuditLog, Clock]),
     useCase(ListServiceKeys, [Database, ServiceKeyRepository]),
+    useCase(ApiKeyDirectory, [Database, ApiKeyStore, Clock, SettingsRevision]),
+    useCase(CreateApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
+    useCase(RotateApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
+    useCase(RevokeApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
+    useCase(ListApiKeys, [Database, ApiKeyStore]),
   ],
   exports: [
     TenantDirectory,
@@ -59,6 +69,11 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     RotateServiceKey,
     RevokeServiceKey,
     ListServiceKeys,
+    ApiKeyDirectory,
+    CreateApiKey,
+    RotateApiKey,
+    RevokeApiKey,
+    ListApiKeys,
   ],
 })
 export class TenancyModule implements OnModuleInit, OnApplicationShutdown {

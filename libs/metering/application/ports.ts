@@ -16,6 +16,12 @@ export interface SpendMovement {
   readonly environment: string;
   readonly feature: string | null;
   readonly userId: string | null;
+  readonly assistantId: string | null;
+  readonly threadId: string | null;
+  readonly apiKeyId: string | null;
+  readonly requestId: string | null;
+  readonly tags: Readonly<Record<string, string>> | null;
+  readonly sourceId: string;
   readonly requestedModel: string | null;
   readonly callId: string | null;
   /** uuid */

@@ -37,6 +37,11 @@ export interface PostableEvent {
   readonly userId: string | null;
   readonly feature: string | null;
   readonly environment: string;
+  readonly assistantId: string | null;
+  readonly threadId: string | null;
+  readonly apiKeyId: string | null;
+  readonly requestId: string | null;
+  readonly tags: Readonly<Record<string, string>> | null;
 }
 
 /** An event as it is stored: insert only. */
@@ -44,15 +49,10 @@ export interface StoredEvent extends PostableEvent {
   readonly externalId: string;
   /** QUALITY_RANK */
   readonly quality: number;
-  readonly assistantId: string | null;
-  readonly threadId: string | null;
-  readonly apiKeyId: string | null;
-  readonly requestId: string | null;
   readonly latencyMs: number | null;
   readonly ttftMs: number | null;
   readonly stream: boolean | null;
   readonly error: string | null;
-  readonly tags: Readonly<Record<string, string>> | null;
   readonly metadata: Readonly<Record<string, string | number | boolean>> | null;
 }
 

@@ -80,5 +80,10 @@ function postableOf({ admitted, correctsEventId }: CommittedEvent): PostableEven
     userId: report.userId,
     feature: report.feature,
     environment: admitted.environment,
+    assistantId: report.assistantId,
+    threadId: report.threadId,
+    apiKeyId: report.apiKeyId,
+    requestId: report.requestId,
+    tags: report.tags,
   };
 }

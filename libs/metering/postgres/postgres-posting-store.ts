@@ -21,9 +21,10 @@ const LOCK = {
 };
 
 // Named as the program names them: the driver's row is the event, and no second object is made of each.
-const EVENT_COLUMNS = `e.event_id AS "eventId", e.received_at AS "receivedAt", e.occurred_at AS "occurredAt", e.source_id AS "sourceId", e.tenant_id AS "tenantId",
+export const EVENT_COLUMNS = `e.event_id AS "eventId", e.received_at AS "receivedAt", e.occurred_at AS "occurredAt", e.source_id AS "sourceId", e.tenant_id AS "tenantId",
   e.status, e.usage, e.claimed_cost_nano AS "claimedCostNano", e.cost_trusted AS "costTrusted", e.provider, e.model, e.requested_model AS "requestedModel",
-  e.call_id AS "callId", e.hold_id AS "holdId", e.ends_call AS "endsCall", e.corrects_event_id AS "correctsEventId", e.user_id AS "userId", e.feature, e.environment`;
+  e.call_id AS "callId", e.hold_id AS "holdId", e.ends_call AS "endsCall", e.corrects_event_id AS "correctsEventId", e.user_id AS "userId", e.feature, e.environment,
+  e.assistant_id AS "assistantId", e.thread_id AS "threadId", e.api_key_id AS "apiKeyId", e.request_id AS "requestId", e.tags`;
 
 // What a later statement would delete by its ids was found here already. The shard's lock makes a row's place (ctid) good until it is
 // deleted, and rows that come in meanwhile are in nobody's list.

@@ -31,6 +31,9 @@ describe('loadConfig', () => {
       onUnpriced: 'block',
       storeDeadlineMs: 2_000,
       outgoingAllow: [],
+      loopGuard: 'shadow',
+      loopGuardCalls: 500,
+      loopGuardNano: 25_000_000_000n,
       logLevel: 'info',
     });
   });

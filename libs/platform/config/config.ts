@@ -41,6 +41,10 @@ export interface Config {
   readonly storeDeadlineMs: number;
   /** Where outgoing webhooks may go besides public addresses over https. */
   readonly outgoingAllow: readonly OutgoingAllowance[];
+  /** What happens beyond the next two, for one thread_id within an hour. */
+  readonly loopGuard: 'shadow' | 'enforce' | 'off';
+  readonly loopGuardCalls: number;
+  readonly loopGuardNano: Nano;
   readonly logLevel: LogLevel;
 }
 
@@ -113,6 +117,9 @@ const environmentSchema = z.object({
   TOLLGATE_OUTGOING_ALLOW: text(OUTGOING_ALLOW_RULE)
     .refine((value) => parseOutgoingAllow(value) !== null, OUTGOING_ALLOW_RULE)
     .default(''),
+  TOLLGATE_LOOP_GUARD: z.enum(['shadow', 'enforce', 'off'], { error: 'takes shadow, enforce or off' }).default('shadow'),
+  TOLLGATE_LOOP_GUARD_CALLS: integer(500, 1, 1_000_000),
+  TOLLGATE_LOOP_GUARD_USD: text('takes a decimal amount in USD').refine(isPositiveUsd, 'takes a positive decimal amount in USD, such as 25').default('25'),
   LOG_LEVEL: z.enum(LOG_LEVELS, { error: `takes one of ${LOG_LEVELS.join(', ')}` }).default('info'),
 });
 
@@ -140,6 +147,9 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     onUnpriced: env.TOLLGATE_UNPRICED === 'block' || env.TOLLGATE_UNPRICED === 'allow' ? env.TOLLGATE_UNPRICED : parseUsd(env.TOLLGATE_UNPRICED),
     storeDeadlineMs: env.TOLLGATE_STORE_DEADLINE_MS,
     outgoingAllow: parseOutgoingAllow(env.TOLLGATE_OUTGOING_ALLOW) ?? [],
+    loopGuard: env.TOLLGATE_LOOP_GUARD,
+    loopGuardCalls: env.TOLLGATE_LOOP_GUARD_CALLS,
+    loopGuardNano: parseUsd(env.TOLLGATE_LOOP_GUARD_USD),
     logLevel: env.LOG_LEVEL,
   };
 }

@@ -1,17 +1,21 @@
 /**
- * The decision before a call: who asks, what it may cost, whether the wallet covers it, and the hold that keeps it. Each rule of the
+ * The decision before a call: who asks, what it may cost, whether wallet and limits cover it, and the hold that keeps it. Each rule of the
  * contract's table "what happens when something is not set up" is one early return here.
  */
 import { digest128Hex, DomainError, newUuid, type Clock, type Nano } from '#libs/kernel/index.js';
 import { UNKNOWN_TENANT_ID, type Tenant, type TenantDirectory } from '#libs/tenancy/index.js';
-import { reasonOf, type Decision, type Estimate, type ReasonCode, type WalletLimit } from '../domain/decision.js';
-import type { CallFacts, Hold, UnresolvedPolicy } from '../domain/hold.js';
-import { availableOf, remainingOf, type WalletRule } from '../domain/wallet.js';
+import { reasonOf, type Decision } from '../domain/decision.js';
+import type { UnresolvedPolicy } from '../domain/hold.js';
+import type { WalletRule } from '../domain/wallet.js';
 import type { AuthorizeInput } from './authorize-input.js';
-import type { EstimateCall, EstimateOutcome } from './estimate-call.js';
+import type { EstimateCall } from './estimate-call.js';
 import type { DecisionLog } from './decision-log.js';
-import type { ReserveResult, WalletView } from './quota-store.js';
+import { mayCall, type Options, type PlanCandidates, type PlanInput } from './plan-candidates.js';
+import type { ReserveResult } from './quota-store.js';
 import { callDigestOf, type QuotaService } from './quota-service.js';
+import type { RecogniseKey } from './recognise-key.js';
+import type { RuleBook } from './rule-book.js';
+import { degraded, simple, toDecision } from './tell-decision.js';
 
 export interface QuotaSettings {
   /** How long a hold lives without news of its call. */
@@ -26,6 +30,9 @@ export class AuthorizeCall {
     private readonly quota: QuotaService,
     private readonly tenants: TenantDirectory,
     private readonly estimate: EstimateCall,
+    private readonly plans: PlanCandidates,
+    private readonly rules: RuleBook,
+    private readonly keys: RecogniseKey,
     private readonly log: DecisionLog,
     private readonly clock: Clock,
     private readonly settings: QuotaSettings,
@@ -34,27 +41,30 @@ export class AuthorizeCall {
   /** @throws DomainError quota.call_already_settled, quota.call_conflict (409) for a call id that was used before */
   async execute(input: AuthorizeInput): Promise<Decision> {
     const now = this.clock.now();
-    const decision = await this.decide(input, now);
-    this.log.note(input, decision, now);
+    const recognised = await this.keys.execute(input);
+    const decision = recognised.ok ? await this.decide(recognised.input, recognised.models, now) : simple('block', 'key_revoked');
+    this.log.note(recognised.ok ? recognised.input : input, decision, now);
     return decision;
   }
 
-  private async decide(input: AuthorizeInput, now: Date): Promise<Decision> {
+  private async decide(input: AuthorizeInput, models: readonly string[] | null, now: Date): Promise<Decision> {
     if (input.tenantId === null || input.tenantId === UNKNOWN_TENANT_ID) return simple(this.settings.onMissingTenant, 'tenant_missing');
     const tenant = (await this.tenants.find(input.tenantId)) ?? (await this.setUp(input.tenantId, input.maySetUpTenants));
     if (tenant === null) return simple('block', 'tenant_unknown');
     if (tenant.status === 'suspended') return simple('block', 'tenant_suspended');
-    if (tenant.enforcement === 'off') return simple('allow', 'ok');
+    if (tenant.enforcement === 'off') return { ...simple('allow', 'ok'), model: input.model };
+    const allowed = mayCall(models, input.model);
+    if (!allowed && tenant.enforcement === 'enforce') return simple('block', 'model_not_allowed');
+    const decision = await this.price(input, tenant, models, now);
+    return allowed ? decision : { ...decision, reason: reasonOf('model_not_allowed'), would: 'block' };
+  }
+
+  private async price(input: AuthorizeInput, tenant: Tenant, models: readonly string[] | null, now: Date): Promise<Decision> {
     const estimated = await this.estimate.execute(input, tenant, now);
-    if (estimated.ok) return await this.reserve(input, tenant, estimated, now);
-    return typeof this.settings.onUnpriced === 'bigint' && tenant.enforcement === 'enforce'
-      ? await this.reserve(
-          input,
-          tenant,
-          { ok: true, provider: null, model: null, estimate: { ...estimated.estimate, costNano: this.settings.onUnpriced } },
-          now,
-        )
-      : this.unpriced(tenant);
+    if (estimated.ok) return await this.ask({ input, tenant, estimated, now, models });
+    if (typeof this.settings.onUnpriced !== 'bigint' || tenant.enforcement !== 'enforce') return this.unpriced(tenant);
+    const held = { ...estimated.estimate, costNano: this.settings.onUnpriced };
+    return await this.ask({ input, tenant, estimated: { ok: true, provider: null, model: null, estimate: held }, now, models });
   }
 
   private async setUp(tenantId: string, may: () => Promise<boolean>): Promise<Tenant | null> {
@@ -69,31 +79,55 @@ export class AuthorizeCall {
     return { ...simple(blocks && !shadow ? 'block' : 'allow', 'model_unpriced'), shadow, would: blocks && shadow ? 'block' : null };
   }
 
-  private async reserve(input: AuthorizeInput, tenant: Tenant, estimated: Extract<EstimateOutcome, { ok: true }>, now: Date): Promise<Decision> {
-    const rule = walletRule(tenant);
-    const enforce = tenant.enforcement === 'enforce';
+  private async ask(asked: Asked): Promise<Decision> {
     try {
-      const result = await this.quota.reserve({
-        tenantId: tenant.tenantId,
-        holdId: newUuid(now),
-        amountNano: estimated.estimate.costNano,
-        nowMs: now.getTime(),
-        ttlMs: this.settings.holdTtlMs,
-        callDigest: input.callId === null ? null : callDigestOf(tenant.tenantId, input.callId),
-        bodyHash: input.callId === null ? null : bodyHashOf(input),
-        policy: tenant.unresolvedPolicy ?? defaultPolicy(input.inPath),
-        facts: factsOf(input, estimated),
-        rule,
-        enforce,
-        strict: tenant.holdDurability === 'strict',
-      });
-      return toDecision(result, estimated.estimate, rule, enforce);
+      // Rules that changed between the look at them and the answer are looked at again.
+      for (let tries = 1; ; tries += 1) {
+        const plan = { ...asked, rules: await this.rules.find(asked.tenant.tenantId) };
+        const decision = await this.askOnce(plan);
+        if (decision !== 'stale_rules') return decision;
+        if (tries === MAX_TRIES) throw new DomainError({ code: 'quota.store_unavailable', kind: 'unavailable', publicMessage: 'the limits change too fast' });
+        await this.rules.refresh();
+      }
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'unavailable') throw error;
-      return degraded(tenant, estimated.estimate);
+      return degraded(asked.tenant, asked.estimated.estimate);
     }
   }
+
+  private async askOnce(plan: PlanInput): Promise<Decision | 'stale_rules'> {
+    const options = await this.plans.execute(plan);
+    const result = await this.reserve(plan, options);
+    if (result.kind === 'stale_rules') return 'stale_rules';
+    const told = { options, rule: walletRule(plan.tenant), enforce: plan.tenant.enforcement === 'enforce' };
+    if (result.kind !== 'refused') return toDecision(result, told);
+    const [first, ...others] = await this.plans.cut(plan, options, result.rooms);
+    if (first === undefined) return toDecision(result, told);
+    const shorter = await this.reserve(plan, [first, ...others]);
+    if (shorter.kind === 'stale_rules') return 'stale_rules';
+    return shorter.kind === 'refused' ? toDecision(result, told) : toDecision(shorter, { ...told, options: [first, ...others] });
+  }
+
+  private async reserve({ input, tenant, rules, now }: PlanInput, [first, ...others]: Options): Promise<ReserveResult> {
+    return await this.quota.reserve({
+      tenantId: tenant.tenantId,
+      holdId: newUuid(now),
+      candidates: [first.candidate, ...others.map(({ candidate }) => candidate)],
+      rulesRevision: rules.revision,
+      nowMs: now.getTime(),
+      ttlMs: this.settings.holdTtlMs,
+      callDigest: input.callId === null ? null : callDigestOf(tenant.tenantId, input.callId),
+      bodyHash: input.callId === null ? null : bodyHashOf(input),
+      policy: tenant.unresolvedPolicy ?? defaultPolicy(input.inPath),
+      rule: walletRule(tenant),
+      enforce: tenant.enforcement === 'enforce',
+      strict: tenant.holdDurability === 'strict',
+    });
+  }
 }
+
+type Asked = Omit<PlanInput, 'rules'>;
+const MAX_TRIES = 5;
 
 /** Postpaid tenants without a credit limit are limited by nothing: they pay afterwards. */
 export function walletRule(tenant: Pick<Tenant, 'billing' | 'creditLimitNano'>): WalletRule {
@@ -104,101 +138,11 @@ function defaultPolicy(inPath: boolean): UnresolvedPolicy {
   return inPath ? 'charge_input' : 'release';
 }
 
-function simple(verdict: Decision['verdict'], code: ReasonCode): Decision {
-  return { verdict, reason: reasonOf(code), hold: null, estimate: null, wallet: null, shadow: false, would: null, degraded: false, replayed: false };
-}
-
-/** The state is out of reach. `allow_capped` has used up what was committed ahead when it gets here, so it blocks too. */
-function degraded(tenant: Tenant, estimate: Estimate): Decision {
-  const shadow = tenant.enforcement === 'shadow';
-  const allowed = tenant.onStoreFailure === 'allow';
-  return {
-    ...simple(shadow || allowed ? 'allow' : 'block', 'store_unavailable'),
-    estimate,
-    shadow,
-    would: shadow && !allowed ? 'block' : null,
-    degraded: true,
-  };
-}
-
-function toDecision(result: ReserveResult, estimate: Estimate, rule: WalletRule, enforce: boolean): Decision {
-  switch (result.kind) {
-    case 'held':
-      return allow(result.hold, result.wallet, estimate, rule, enforce, false, result.refused);
-    case 'replayed':
-      return allow(result.hold, result.wallet, estimate, rule, enforce, true, null);
-    case 'refused':
-      return { ...simple('block', result.code), estimate, wallet: limitOf(result.wallet, rule, enforce, true) };
-    case 'already_resolved':
-      throw new DomainError({
-        code: 'quota.call_already_settled',
-        kind: 'conflict',
-        publicMessage: 'the hold of this call_id has ended; a new call needs a new call_id',
-      });
-    case 'other_body':
-      throw new DomainError({ code: 'quota.call_conflict', kind: 'conflict', publicMessage: 'this call_id was authorized with another body' });
-    case 'unknown':
-    case 'above_ceiling':
-      throw new DomainError({ code: 'quota.store_unavailable', kind: 'unavailable', publicMessage: 'the quota state cannot be reached', retryAfterMs: 1_000 });
-  }
-}
-
-function allow(
-  hold: Hold,
-  wallet: WalletView,
-  estimate: Estimate,
-  rule: WalletRule,
-  enforce: boolean,
-  replayed: boolean,
-  refused: ReasonCode | null,
-): Decision {
-  return {
-    verdict: 'allow',
-    reason: reasonOf(refused ?? 'ok'),
-    hold,
-    estimate,
-    wallet: limitOf(wallet, rule, enforce, refused !== null),
-    shadow: !enforce,
-    would: refused === null ? null : 'block',
-    degraded: false,
-    replayed,
-  };
-}
-
-function limitOf(wallet: WalletView, rule: WalletRule, enforced: boolean, binding: boolean): WalletLimit {
-  const limitNano = remainingOf(wallet, rule);
-  return {
-    limitNano,
-    usedNano: wallet.postedNano < 0n ? -wallet.postedNano : 0n,
-    heldNano: wallet.heldNano,
-    remainingNano: availableOf(wallet, rule),
-    enforced,
-    binding,
-  };
-}
-
-function factsOf(input: AuthorizeInput, { estimate, provider, model }: Extract<EstimateOutcome, { ok: true }>): CallFacts {
-  return {
-    callId: input.callId,
-    provider: provider ?? input.provider,
-    model: model ?? input.model,
-    requestedModel: input.model,
-    inputTokens: estimate.inputTokens,
-    maxOutputTokens: estimate.maxOutputTokens,
-    userId: input.userId,
-    feature: input.feature,
-    environment: input.environment ?? 'prod',
-    assistantId: input.assistantId,
-    threadId: input.threadId,
-    apiKeyId: input.apiKeyId,
-    requestId: input.requestId,
-    priceVersion: estimate.priceVersion,
-  };
-}
-
 /** What makes two requests of one call id the same request. No id contains the separator, and none is empty. */
 function bodyHashOf(input: AuthorizeInput): string {
   const ids = `${input.tenantId ?? ''}\n${input.provider ?? ''}\n${input.model ?? ''}\n${input.userId ?? ''}\n${input.feature ?? ''}\n${input.environment ?? ''}`;
-  const origin = `${input.assistantId ?? ''}\n${input.threadId ?? ''}\n${input.apiKeyId ?? ''}\n${input.requestId ?? ''}`;
-  return digest128Hex(ids, origin, `${input.inputTokens ?? ''}\n${input.maxOutputTokens ?? ''}\n${input.estimatedCostNano ?? ''}`);
+  const origin = `${input.assistantId ?? ''}\n${input.threadId ?? ''}\n${input.apiKeyId ?? ''}\n${input.requestId ?? ''}\n${input.critical ? 'critical' : ''}`;
+  const figures = `${input.inputTokens ?? ''}\n${input.maxOutputTokens ?? ''}\n${input.estimatedCostNano ?? ''}`;
+  const tags = input.tags === null ? '' : JSON.stringify(Object.entries(input.tags).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return digest128Hex(ids, origin, figures, tags);
 }

@@ -14,8 +14,13 @@ export interface AuthorizeInput {
   readonly environment: string | null;
   readonly assistantId: string | null;
   readonly threadId: string | null;
+  /** The text of one of the tenant's keys; never kept or logged. */
+  readonly apiKey: string | null;
   readonly apiKeyId: string | null;
   readonly requestId: string | null;
+  readonly tags: Readonly<Record<string, string>> | null;
+  /** Thresholds that spare critical calls spare this one. */
+  readonly critical: boolean;
   /** Whose names for models the call uses; '' is everybody's. */
   readonly sourceId: string;
   /** Whether the asking source may name tenants that nobody registered; asked only for such a tenant. */

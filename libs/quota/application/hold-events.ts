@@ -97,7 +97,7 @@ function reportOf(hold: Hold, externalId: string): SpendReport {
     threadId: facts?.threadId ?? null,
     apiKeyId: facts?.apiKeyId ?? null,
     requestId: facts?.requestId ?? null,
-    tags: null,
+    tags: facts?.tags ?? null,
     provider: facts?.provider ?? null,
     model: facts?.model ?? null,
     requestedModel: facts?.requestedModel ?? null,

@@ -31,6 +31,7 @@ export class HoldJournal {
   private readonly written = new Set<string>();
   private readonly lately = new Map<string, Hold>();
   private writing: Promise<void> | null = null;
+  private readonly recordedListeners: ((holds: readonly Hold[]) => void)[] = [];
 
   constructor(
     private readonly write: WriteHolds,
@@ -51,6 +52,11 @@ export class HoldJournal {
   /** Rows that exist already, after a load. */
   known(holds: readonly Hold[]): void {
     for (const hold of holds) this.written.add(hold.holdId);
+  }
+
+  /** Tells of holds that a crash can no longer lose. */
+  onRecorded(listener: (holds: readonly Hold[]) => void): void {
+    this.recordedListeners.push(listener);
   }
 
   /** Whether the hold's row exists, or may exist. */
@@ -146,6 +152,7 @@ export class HoldJournal {
     }
     for (const hold of ended) if (!isUncharged(hold)) this.written.delete(hold.holdId);
     for (const hold of short) this.rememberShort(hold);
+    for (const listener of this.recordedListeners) listener(holds);
     return null;
   }
 

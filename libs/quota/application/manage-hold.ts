@@ -1,12 +1,14 @@
 import { DomainError, newUuid, type Clock } from '#libs/kernel/index.js';
 import type { RecordedItem } from '#libs/metering/index.js';
 import type { TenantDirectory } from '#libs/tenancy/index.js';
-import type { Hold } from '../domain/hold.js';
+import { attributesOf, type CallFacts, type Hold } from '../domain/hold.js';
+import { claimsFor } from '../domain/match-budgets.js';
 import { walletRule } from './authorize-call.js';
 import type { EstimateCall } from './estimate-call.js';
 import type { HoldEvents, SettleFigures } from './hold-events.js';
 import type { HoldReader } from './hold-reader.js';
 import type { QuotaService } from './quota-service.js';
+import type { RuleBook } from './rule-book.js';
 
 /** Finds a hold wherever it is: open ones in the store, ended ones in PostgreSQL. */
 export class FindHold {
@@ -82,12 +84,13 @@ export class ExtendHold {
     private readonly find: FindHold,
     private readonly tenants: TenantDirectory,
     private readonly estimate: EstimateCall,
+    private readonly rules: RuleBook,
     private readonly clock: Clock,
   ) {}
 
   /**
    * @param input.ttlMs from now on @param input.outputTokens all the call may answer, not the rise
-   * @throws DomainError hold.not_found, hold.already_ended (409), hold.cannot_grow (409) when the rise does not fit the balance
+   * @throws DomainError hold.not_found, hold.already_ended (409), hold.cannot_grow (409) when the rise does not fit the balance or a limit
    */
   async execute(input: { holdId: string; tenantId: string | null; outputTokens: number | null; ttlMs: number | null }): Promise<Hold> {
     const hold = await this.find.execute(input.holdId, input.tenantId);
@@ -95,18 +98,31 @@ export class ExtendHold {
     if (tenant === null) throw alreadyEnded();
     const now = this.clock.now();
     const amountNano = input.outputTokens === null ? hold.amountNano : await this.amountFor(hold, tenant, input.outputTokens, now);
+    const facts = longer(hold, input.outputTokens);
+    const enforce = tenant.enforcement === 'enforce';
+    const { set } = await this.rules.find(hold.tenantId);
+    // The counters of the time it was asked for, whatever period it is now.
+    const claims = claimsFor(set.match(attributesOf(hold.tenantId, facts), hold.createdAtMs), {
+      amountNano,
+      tokens: BigInt(facts.inputTokens + facts.maxOutputTokens),
+      critical: false,
+      enforce,
+    });
     const result = await this.quota.extend({
       tenantId: hold.tenantId,
       holdId: hold.holdId,
       amountNano,
       expiresAtMs: input.ttlMs === null ? hold.expiresAtMs : now.getTime() + input.ttlMs,
+      nowMs: now.getTime(),
+      facts,
+      claims,
       rule: walletRule(tenant),
-      enforce: tenant.enforcement === 'enforce',
+      enforce,
       strict: tenant.holdDurability === 'strict',
     });
     if (result.kind === 'ended') return result.hold;
     if (result.kind === 'refused') {
-      throw new DomainError({ code: 'hold.cannot_grow', kind: 'conflict', publicMessage: `the hold was not raised: ${result.code}` });
+      throw new DomainError({ code: 'hold.cannot_grow', kind: 'conflict', publicMessage: `the hold was not raised: ${result.refusal.code}` });
     }
     throw alreadyEnded();
   }
@@ -126,6 +142,11 @@ export class ExtendHold {
       throw new DomainError({ code: 'price.model_unpriced', kind: 'conflict', publicMessage: 'this model has no price, so the hold cannot be raised' });
     return estimated.estimate.costNano;
   }
+}
+
+function longer(hold: Hold, outputTokens: number | null): CallFacts {
+  if (hold.facts === null) throw alreadyEnded();
+  return outputTokens === null ? hold.facts : { ...hold.facts, maxOutputTokens: Math.max(hold.facts.maxOutputTokens, outputTokens) };
 }
 
 function alreadyEnded(): DomainError {

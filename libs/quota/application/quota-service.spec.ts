@@ -72,7 +72,7 @@ describe('H9 the charge of a hold that ran out', () => {
     world.clock.advance(TTL_MS + MINUTE_MS);
     world.inboxAway = true;
     await expect(world.sweep.execute()).rejects.toMatchObject({ code: 'storage.unavailable' });
-    world.disk.book(-30n, [{ holdId: 'h', callDigest: null, signedNano: 30n, closes: false, provisional: false }]);
+    world.disk.book(-30n, [{ holdId: 'h', callDigest: null, signedNano: 30n, signedTokens: 0n, signedRequests: 0n, closes: false, provisional: false }]);
     await world.relay(0);
     world.inboxAway = false;
     await world.sweep.execute();

@@ -11,6 +11,7 @@ import { CeilingRaises, type CommitCeilings } from './ceiling-raises.js';
 import type { HoldJournal } from './hold-journal.js';
 import type { QuotaFence } from './ports.js';
 import type { EndResult, ExtendCommand, ExtendResult, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot, WalletView } from './quota-store.js';
+import { UnrecordedClaims } from './unrecorded-claims.js';
 
 /** Reads snapshots and commits ceilings for an epoch. @throws DomainError storage.unavailable, quota.stale_epoch */
 export interface QuotaTruth {
@@ -48,6 +49,7 @@ export class QuotaService {
   /** Holds that nobody was told of yet; a repeat of the call may be told before its first asker. */
   private readonly unanswered = new Set<string>();
   private readonly lastRaise = new Map<string, Raise>();
+  private readonly unrecorded = new UnrecordedClaims();
   private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
 
   constructor(
@@ -59,6 +61,7 @@ export class QuotaService {
     private readonly settings: { readonly storeDeadlineMs: number },
   ) {
     this.raises = new CeilingRaises(async () => await journal.flush(), truth.raise);
+    journal.onRecorded((holds) => this.unrecorded.recorded(holds));
     fence.onLost(() => {
       this.lastRaise.clear();
       void this.store.forgetAll();
@@ -72,8 +75,8 @@ export class QuotaService {
   async reserve(command: ReserveCommand): Promise<ReserveResult> {
     this.assertMayPromise();
     const first = await this.store.reserve(command);
-    if (first.kind === 'held' && !command.strict) return this.promised(first, command);
-    if (first.kind === 'refused' || first.kind === 'already_resolved' || first.kind === 'other_body') return first;
+    if (first.kind === 'held' && !command.strict && !this.unrecorded.isTooMuch(first.limits)) return this.promised(first, command);
+    if (first.kind === 'refused' || first.kind === 'stale_rules' || first.kind === 'already_resolved' || first.kind === 'other_body') return first;
     const { holdId } = command;
     this.unanswered.add(holdId);
     const work = this.reserveSlowly(first, command).catch((error: unknown) => {
@@ -149,7 +152,8 @@ export class QuotaService {
 
   private promised(result: Extract<ReserveResult, { kind: 'held' }>, command: ReserveCommand): ReserveResult {
     this.journal.note(result.hold);
-    if (result.coveredNano < command.amountNano * RAISE_AHEAD_CALLS && !this.raising.has(command.tenantId)) {
+    this.unrecorded.add(result.hold);
+    if (result.coveredNano < result.hold.amountNano * RAISE_AHEAD_CALLS && !this.raising.has(command.tenantId)) {
       // Failing here costs nothing: whoever reaches the ceiling raises it himself.
       void this.raiseAhead(command).catch(() => undefined);
     }
@@ -175,7 +179,7 @@ export class QuotaService {
   private async secure(result: ReserveResult, command: ReserveCommand): Promise<ReserveResult> {
     if (result.kind === 'replayed') this.unanswered.delete(result.hold.holdId);
     if (result.kind !== 'held') return result;
-    if (!command.strict) return this.promised(result, command);
+    if (!command.strict && !this.unrecorded.isTooMuch(result.limits)) return this.promised(result, command);
     try {
       await this.journal.commit(result.hold);
       this.assertMayPromise();
@@ -233,8 +237,9 @@ export class QuotaService {
   }
 
   private async inDemand<T>(command: ReserveCommand, work: () => Promise<T>): Promise<T> {
-    this.addDemand(command.tenantId, command.amountNano);
-    return await work().finally(() => this.addDemand(command.tenantId, -command.amountNano));
+    const amountNano = dearestOf(command);
+    this.addDemand(command.tenantId, amountNano);
+    return await work().finally(() => this.addDemand(command.tenantId, -amountNano));
   }
 
   private addDemand(tenantId: string, amountNano: Nano): void {
@@ -245,14 +250,14 @@ export class QuotaService {
 
   /** At most what is left: more than that is refused by the wallet anyway. */
   private demandOf(command: ReserveCommand, wallet: WalletView): Nano {
-    const waitingNano = this.demand.get(command.tenantId) ?? command.amountNano;
+    const waitingNano = this.demand.get(command.tenantId) ?? dearestOf(command);
     const available = command.enforce ? availableOf(wallet, command.rule) : null;
     return available !== null && waitingNano > available ? available : waitingNano;
   }
 
   private chunkOf(command: ReserveCommand, wallet: WalletView & { readonly promisedNano: Nano }): Nano | null {
     const available = command.enforce ? availableOf(wallet, command.rule) : null;
-    return chunkFor(available, command.amountNano, this.burnOfAMinute(command.tenantId, wallet.promisedNano, this.nowMs()));
+    return chunkFor(available, dearestOf(command), this.burnOfAMinute(command.tenantId, wallet.promisedNano, this.nowMs()));
   }
 
   /** What the tenant promised in a minute, at the rate since its ceiling was raised last. */
@@ -307,7 +312,7 @@ export class QuotaService {
     const snapshots = await this.truth.load(tenantIds, epoch);
     // What was read with a right that was lost meanwhile may be old.
     if (this.fence.current() !== epoch) throw unavailable('quota.fenced', 'the right to promise was lost while the tenant was loaded');
-    await this.store.load(snapshots);
+    await this.store.load(snapshots, this.nowMs());
     for (const { holds } of snapshots) {
       if (holds.length === 0) continue;
       this.journal.known(holds);
@@ -331,6 +336,11 @@ export class QuotaService {
   private nowMs(): number {
     return this.clock.now().getTime();
   }
+}
+
+/** What a candidate takes of the wallet at most: a ladder may be dearer than what was asked for. */
+function dearestOf({ candidates: [asked, ...ladder] }: ReserveCommand): Nano {
+  return ladder.reduce((dearest, { amountNano }) => (amountNano > dearest ? amountNano : dearest), asked.amountNano);
 }
 
 /** Hex of the 128-bit digest under which a call is remembered. */

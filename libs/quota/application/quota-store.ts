@@ -1,18 +1,27 @@
 import type { Nano } from '#libs/kernel/index.js';
 import type { CallFacts, Ending, Hold, UnresolvedPolicy } from '../domain/hold.js';
-import type { Wallet, WalletRefusal, WalletRule } from '../domain/wallet.js';
+import type { Choice, Judged, Refusal, Room, Why } from '../domain/judge.js';
+import type { Claim, CounterDelta } from '../domain/limit.js';
+import type { Wallet, WalletRule } from '../domain/wallet.js';
+
+/** A model that may be called, with all it would take. */
+export interface Candidate extends Judged {
+  readonly facts: CallFacts;
+}
 
 export interface ReserveCommand {
   readonly tenantId: string;
   readonly holdId: string;
-  readonly amountNano: Nano;
+  /** The requested model first, then its ladder; the first that fits is taken. */
+  readonly candidates: readonly [Candidate, ...Candidate[]];
+  /** Of the rules that the claims were made by; the store answers by no others. */
+  readonly rulesRevision: number;
   readonly nowMs: number;
   readonly ttlMs: number;
   /** Hex digests; null without a call id: then nothing is idempotent. */
   readonly callDigest: string | null;
   readonly bodyHash: string | null;
   readonly policy: UnresolvedPolicy;
-  readonly facts: CallFacts;
   readonly rule: WalletRule;
   /** Shadow tenants are judged by the same rule and get their hold all the same. */
   readonly enforce: boolean;
@@ -25,23 +34,45 @@ export interface WalletView extends Wallet {
   readonly seq: bigint;
 }
 
+/** A limit as it stands after the command. */
+export interface LimitView {
+  readonly claim: Claim;
+  readonly used: bigint;
+  readonly held: bigint;
+}
+
 export type ReserveResult =
   | {
       readonly kind: 'held';
       readonly hold: Hold;
       readonly wallet: WalletView;
-      /** What an enforcing tenant would have been told. */
-      readonly refused: WalletRefusal | null;
+      readonly limits: readonly LimitView[];
+      /** Which candidate was taken, and why not the first. */
+      readonly index: number;
+      readonly why: Why;
+      readonly claim: Claim | null;
+      /** What would have been decided with every limit enforced; null where it is the same. */
+      readonly would: Choice | null;
       /** How much more the committed ceiling covers. */
       readonly coveredNano: Nano;
     }
-  | { readonly kind: 'refused'; readonly code: WalletRefusal; readonly wallet: WalletView }
+  | {
+      readonly kind: 'refused';
+      /** Of the requested model. */
+      readonly refusal: Refusal;
+      readonly wallet: WalletView;
+      readonly limits: readonly LimitView[];
+      /** What each candidate could have instead. */
+      readonly rooms: readonly Room[];
+    }
   /** The same call and body asked before and its hold lives. */
-  | { readonly kind: 'replayed'; readonly hold: Hold; readonly wallet: WalletView }
+  | { readonly kind: 'replayed'; readonly hold: Hold; readonly wallet: WalletView; readonly limits: readonly LimitView[] }
   | { readonly kind: 'already_resolved' }
   | { readonly kind: 'other_body' }
   /** Nothing is known of the tenant: load it and ask again. Never an answer. */
   | { readonly kind: 'unknown' }
+  /** The tenant was loaded with newer rules than the claims were made by: resolve them again. */
+  | { readonly kind: 'stale_rules' }
   /** The ceiling committed in PostgreSQL does not cover it: raise it and ask again. */
   | { readonly kind: 'above_ceiling'; readonly promisedNano: Nano };
 
@@ -56,6 +87,13 @@ export interface TenantSnapshot {
   readonly recentCalls: readonly { readonly callDigest: string; readonly resolvedAtMs: number }[];
   readonly promisedNano: Nano;
   readonly ceilingNano: Nano;
+  /** The last batch of bookings that is inside the counters and the holds. */
+  readonly bookedSeq: bigint;
+  readonly rulesRevision: number;
+  /** What counts at this moment, by these rules. */
+  readonly counters: readonly CounterDelta[];
+  /** Until then a crash may have lost promises on counters; 0 where none is. */
+  readonly fencedUntilMs: number;
 }
 
 export interface BalanceChange {
@@ -69,17 +107,20 @@ export interface Capture {
   readonly callDigest: string | null;
   /** Negative when a booking was taken back. */
   readonly signedNano: Nano;
+  readonly signedTokens: bigint;
+  readonly signedRequests: bigint;
   readonly closes: boolean;
   /** The charge that an unresolved hold's policy made: the money is spent now, but nobody has said how the call ended. */
   readonly provisional: boolean;
 }
 
-/** What one money transaction took from a tenant's holds. */
-export interface CaptureBatch {
+/** What one posting transaction took from a tenant's holds and added to its counters: one step, so that nothing counts as neither held nor used. */
+export interface BookedBatch {
   readonly tenantId: string;
-  /** The money transaction; null when nothing moved. A batch of one that was applied before is ignored. */
-  readonly seq: bigint | null;
+  /** The tenant's next; one that was applied before is ignored. */
+  readonly seq: bigint;
   readonly captures: readonly Capture[];
+  readonly counters: readonly CounterDelta[];
 }
 
 export type EndResult =
@@ -93,7 +134,11 @@ export interface ExtendCommand {
   readonly holdId: string;
   /** The whole amount, not the rise. */
   readonly amountNano: Nano;
+  readonly facts: CallFacts;
+  /** What the whole amount takes of the limits the hold counts for. */
+  readonly claims: readonly Claim[];
   readonly expiresAtMs: number;
+  readonly nowMs: number;
   readonly rule: WalletRule;
   readonly enforce: boolean;
   /** The rise will be committed before it is told to anyone, so the ceiling need not cover it. */
@@ -102,7 +147,7 @@ export interface ExtendCommand {
 
 export type ExtendResult =
   | EndResult
-  | { readonly kind: 'refused'; readonly code: WalletRefusal; readonly wallet: WalletView }
+  | { readonly kind: 'refused'; readonly refusal: Refusal; readonly wallet: WalletView }
   | { readonly kind: 'above_ceiling'; readonly promisedNano: Nano };
 
 /**
@@ -117,17 +162,22 @@ export abstract class QuotaStore {
   abstract extend(command: ExtendCommand): Promise<ExtendResult>;
   /** Applies the next balance; ignores an older one; `gap` when one is missing, and the tenant is then unknown. */
   abstract applyBalance(change: BalanceChange): Promise<'applied' | 'old' | 'gap' | 'unknown'>;
-  /** Books charges on the holds they name, by id or by call; returns the holds as they are now. A hold that is not there is nobody's. */
-  abstract applyCaptures(batch: CaptureBatch, nowMs: number): Promise<Hold[]>;
+  /**
+   * Books charges on the holds they name, by id or by call, and on counters; returns the holds as they are now. A hold that is not there is
+   * nobody's. Applied in order and once: after a gap the tenant is unknown.
+   */
+  abstract applyBooked(batch: BookedBatch, nowMs: number): Promise<Hold[]>;
   /** Ends active holds whose time ran out as `unresolved` (fences as released) and returns them. At most `limit`. */
   abstract expire(nowMs: number, limit: number): Promise<Hold[]>;
   /** Takes over tenants that are unknown. One that is known stays as it is: its promises since the snapshot must not be lost. */
-  abstract load(snapshots: readonly TenantSnapshot[]): Promise<void>;
+  abstract load(snapshots: readonly TenantSnapshot[], nowMs: number): Promise<void>;
   /** Tells that promises up to `ceilingNano` are committed. Never lowers. */
   abstract raiseCeiling(tenantId: string, ceilingNano: Nano): Promise<void>;
   /** An open hold by its id alone; null when no known tenant has it. */
   abstract locate(holdId: string): Promise<Hold | null>;
   abstract wallet(tenantId: string): Promise<(WalletView & { readonly promisedNano: Nano; readonly ceilingNano: Nano }) | 'unknown'>;
+  /** How limits stand, by claims made under those rules; null where the tenant is unknown or has other rules. */
+  abstract limits(input: { tenantId: string; claims: readonly Claim[]; rulesRevision: number; nowMs: number }): Promise<readonly LimitView[] | null>;
   /** Everything becomes unknown: the right to promise was lost. */
   abstract forgetAll(): Promise<void>;
   abstract forget(tenantId: string): Promise<void>;

@@ -1,27 +1,18 @@
 /**
  * Brings what was booked to the quota store, in order: a balance is applied only if it is the tenant's next one, an older one is ignored,
  * and a gap makes the tenant unknown so that it is read anew. The balance comes before what it took from holds: in between, money counts
- * as spent and held at once, never as neither. One round at a time: what moved no money has no number by which a second one could tell.
+ * as spent and held at once, never as neither. What holds give up and what counters gain arrive together, numbered by tenant.
  */
 import type { Clock } from '#libs/kernel/index.js';
 import { dropOutbox, readOutbox, type WaitingRow } from '#libs/platform/outbox/read-outbox.js';
 import type { Database } from '#libs/platform/postgres/database.js';
+import { BOOKED_TOPIC, toBookedBatch, type BookedPayload } from './booked-payload.js';
 import type { HoldJournal } from './hold-journal.js';
 import type { QuotaService } from './quota-service.js';
 import type { QuotaStore } from './quota-store.js';
 
-export const CAPTURED_TOPIC = 'hold.captured';
 const BALANCE_TOPIC = 'balance.changed';
 const BATCH_ROWS = 2_000;
-
-/** One booked event's effect on a hold, as the posting transaction wrote it. */
-export interface CapturePayload {
-  readonly hold_id: string | null;
-  readonly call_digest: string | null;
-  readonly signed_nano: string;
-  readonly closes: boolean;
-  readonly provisional: boolean;
-}
 
 export class RelayBalances {
   private running: Promise<number> = Promise.resolve(0);
@@ -55,7 +46,7 @@ export class RelayBalances {
     let applied = 0;
     if (!this.quota.mayPromise) return applied;
     for (;;) {
-      const rows = await readOutbox(this.database, [BALANCE_TOPIC, CAPTURED_TOPIC], BATCH_ROWS);
+      const rows = await readOutbox(this.database, [BALANCE_TOPIC, BOOKED_TOPIC], BATCH_ROWS);
       for (const row of rows) await this.apply(row);
       await dropOutbox(this.database, rows);
       applied += rows.length;
@@ -72,21 +63,7 @@ export class RelayBalances {
         await this.store.applyBalance({ tenantId: row.tenantId, seq: row.tenantSeq, postedNano: BigInt(lots_nano) - BigInt(receivable_nano) });
       return;
     }
-    const { captures } = row.payload as unknown as { captures: readonly CapturePayload[] };
-    const changed = await this.store.applyCaptures(
-      {
-        tenantId: row.tenantId,
-        seq: row.tenantSeq,
-        captures: captures.map((capture) => ({
-          holdId: capture.hold_id,
-          callDigest: capture.call_digest,
-          signedNano: BigInt(capture.signed_nano),
-          closes: capture.closes,
-          provisional: capture.provisional,
-        })),
-      },
-      this.clock.now().getTime(),
-    );
-    for (const hold of changed) this.journal.note(hold);
+    const batch = toBookedBatch(row.tenantId, row.payload as unknown as BookedPayload);
+    for (const hold of await this.store.applyBooked(batch, this.clock.now().getTime())) this.journal.note(hold);
   }
 }

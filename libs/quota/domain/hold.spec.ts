@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { FACTS } from '../testing/quota-world.js';
 import { captureHold, chargeHold, endHold, extendHold, heldBy, HOLD_STATES, isUncharged, UNRESOLVED_POLICIES, type Hold } from './hold.js';
 
 const base: Hold = {
@@ -9,13 +10,16 @@ const base: Hold = {
   resolution: null,
   amountNano: 100n,
   capturedNano: 0n,
+  capturedTokens: 0n,
+  capturedRequests: 0n,
+  claims: [],
   callDigest: null,
   bodyHash: null,
   policy: 'charge_hold',
   createdAtMs: 0,
   expiresAtMs: 1_000,
   resolvedAtMs: null,
-  facts: null,
+  facts: FACTS,
 };
 const ENDED: Pick<Hold, 'state' | 'resolution'>[] = [
   { state: 'settled', resolution: 'event' },
@@ -37,14 +41,21 @@ describe('H3 a hold leaves active once', () => {
 
   it('what closes comes second on an ended hold: the sum is remembered, the end stays', () => {
     for (const ended of ENDED)
-      expect(captureHold({ ...base, ...ended, resolvedAtMs: 1 }, 40n, true, 2)).toEqual({ ...base, ...ended, resolvedAtMs: 1, capturedNano: 40n });
+      expect(captureHold({ ...base, ...ended, resolvedAtMs: 1 }, { nano: 40n, tokens: 3n, requests: 1n }, true, 2)).toEqual({
+        ...base,
+        ...ended,
+        resolvedAtMs: 1,
+        capturedNano: 40n,
+        capturedTokens: 3n,
+        capturedRequests: 1n,
+      });
   });
 
   it('only an active one grows, and never shrinks', () => {
-    expect(extendHold(base, { amountNano: 50n, expiresAtMs: 500 })).toEqual(base);
-    expect(extendHold(base, { amountNano: 150n, expiresAtMs: 1_500 })).toMatchObject({ amountNano: 150n, expiresAtMs: 1_500 });
+    expect(extendHold(base, { amountNano: 50n, expiresAtMs: 500, claims: [], facts: FACTS })).toEqual(base);
+    expect(extendHold(base, { amountNano: 150n, expiresAtMs: 1_500, claims: [], facts: FACTS })).toMatchObject({ amountNano: 150n, expiresAtMs: 1_500 });
     for (const state of ['settled', 'released', 'unresolved'] as const)
-      expect(extendHold({ ...base, state }, { amountNano: 150n, expiresAtMs: 1_500 })).toBeNull();
+      expect(extendHold({ ...base, state }, { amountNano: 150n, expiresAtMs: 1_500, claims: [], facts: FACTS })).toBeNull();
   });
 });
 

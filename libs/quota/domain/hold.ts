@@ -4,6 +4,8 @@
  * abort, never on a failed attempt. Pure: transitions return a new hold or say why not.
  */
 import type { Nano } from '#libs/kernel/index.js';
+import type { Attributes } from './budget.js';
+import type { HeldClaim } from './limit.js';
 
 export const HOLD_STATES = ['active', 'settled', 'released', 'unresolved'] as const;
 export type HoldState = (typeof HOLD_STATES)[number];
@@ -28,6 +30,8 @@ export interface CallFacts {
   readonly apiKeyId: string | null;
   readonly requestId: string | null;
   readonly priceVersion: string | null;
+  readonly tags: Readonly<Record<string, string>> | null;
+  readonly sourceId: string | null;
 }
 
 export interface Hold {
@@ -44,6 +48,11 @@ export interface Hold {
   readonly amountNano: Nano;
   /** Sum of the charges of booked events; may exceed the amount (estimate overrun). */
   readonly capturedNano: Nano;
+  /** Sums of the tokens and finished calls of booked events. */
+  readonly capturedTokens: bigint;
+  readonly capturedRequests: bigint;
+  /** What it keeps of limits; those of its own time, whenever it ends (H8). */
+  readonly claims: readonly HeldClaim[];
   /** Hex of the 128-bit digest of (tenant, call id). */
   readonly callDigest: string | null;
   /** Hex of the digest of the authorize body. */
@@ -60,6 +69,32 @@ export function heldBy(hold: Pick<Hold, 'state' | 'amountNano' | 'capturedNano' 
   const keeps = hold.state === 'active' || isUncharged(hold);
   if (!keeps) return 0n;
   return hold.capturedNano >= hold.amountNano ? 0n : hold.amountNano - hold.capturedNano;
+}
+
+/** What the hold still keeps of one of its limits. A running call stops being one when its hold ends, whatever is still to be charged. */
+export function claimHeldBy(hold: Hold, claim: HeldClaim): bigint {
+  if (claim.metric === 'concurrent') return hold.state === 'active' ? 1n : 0n;
+  if (hold.state !== 'active' && !isUncharged(hold)) return 0n;
+  const taken = claim.metric === 'usd' ? hold.capturedNano : claim.metric === 'tokens' ? hold.capturedTokens : hold.capturedRequests;
+  return taken >= claim.amount ? 0n : claim.amount - taken;
+}
+
+/** What a hold says about its call to whoever asks which limits it counts for. */
+export function attributesOf(tenantId: string, facts: CallFacts): Attributes {
+  return {
+    tenant_id: tenantId,
+    user_id: facts.userId,
+    feature: facts.feature,
+    environment: facts.environment,
+    assistant_id: facts.assistantId,
+    thread_id: facts.threadId,
+    request_id: facts.requestId,
+    api_key_id: facts.apiKeyId,
+    model: facts.model,
+    provider: facts.provider,
+    source: facts.sourceId,
+    tags: facts.tags,
+  };
 }
 
 /** Whether its time ran out and what its policy charges is not booked yet. */
@@ -91,21 +126,42 @@ export function endHold(hold: Hold, ending: Ending, nowMs: number): Hold | null 
   return { ...hold, state: ending.to, resolution: ending.resolution, resolvedAtMs: nowMs };
 }
 
-/**
- * Books a charge on a hold: `signedNano` is negative when a booking is taken back. `closes` ends the call.
- * A hold that already ended keeps its state and only remembers the sum.
- */
-export function captureHold(hold: Hold, signedNano: Nano, closes: boolean, nowMs: number): Hold {
-  const sum = hold.capturedNano + signedNano;
-  const captured: Hold = { ...hold, capturedNano: sum < 0n ? 0n : sum };
+/** What one booking takes from a hold; negative when a booking is taken back. */
+export interface Taken {
+  readonly nano: Nano;
+  readonly tokens: bigint;
+  readonly requests: bigint;
+}
+
+/** Books a charge on a hold. `closes` ends the call. A hold that already ended keeps its state and only remembers the sums. */
+export function captureHold(hold: Hold, taken: Taken, closes: boolean, nowMs: number): Hold {
+  const captured: Hold = {
+    ...hold,
+    capturedNano: atLeastZero(hold.capturedNano + taken.nano),
+    capturedTokens: atLeastZero(hold.capturedTokens + taken.tokens),
+    capturedRequests: atLeastZero(hold.capturedRequests + taken.requests),
+  };
   return closes ? (endHold(captured, { to: 'settled', resolution: 'event' }, nowMs) ?? captured) : captured;
 }
 
+function atLeastZero(value: bigint): bigint {
+  return value < 0n ? 0n : value;
+}
+
 /** Moves the end of an active hold and raises its amount; null when it is no longer active. Never shortens, never lowers. */
-export function extendHold(hold: Hold, change: { readonly amountNano: Nano; readonly expiresAtMs: number }): Hold | null {
+export function extendHold(
+  hold: Hold,
+  change: { readonly amountNano: Nano; readonly expiresAtMs: number; readonly claims: readonly HeldClaim[]; readonly facts: CallFacts },
+): Hold | null {
   if (hold.state !== 'active') return null;
+  const wanted = new Map(change.claims.map((claim) => [claim.counter, claim.amount]));
   return {
     ...hold,
+    facts: hold.facts === null ? null : change.facts,
+    claims: hold.claims.map((claim) => {
+      const amount = wanted.get(claim.counter) ?? claim.amount;
+      return amount > claim.amount ? { ...claim, amount } : claim;
+    }),
     amountNano: change.amountNano > hold.amountNano ? change.amountNano : hold.amountNano,
     expiresAtMs: Math.max(hold.expiresAtMs, change.expiresAtMs),
   };

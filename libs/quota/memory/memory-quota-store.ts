@@ -4,20 +4,24 @@
  * The cost of a reserve is a few map look-ups, whatever the number of tenants, open holds or past calls.
  */
 import type { Nano } from '#libs/kernel/index.js';
-import { captureHold, chargeHold, endHold, extendHold, heldBy, isUncharged, wasPromised, type Ending, type Hold } from '../domain/hold.js';
-import { judgeWallet } from '../domain/wallet.js';
+import { captureHold, chargeHold, claimHeldBy, endHold, extendHold, heldBy, isUncharged, wasPromised, type Ending, type Hold } from '../domain/hold.js';
+import { judge, roomOf, type Case, type ReadCounter } from '../domain/judge.js';
+import type { Claim, HeldClaim } from '../domain/limit.js';
 import {
   QuotaStore,
   type BalanceChange,
-  type CaptureBatch,
+  type BookedBatch,
+  type Candidate,
   type EndResult,
   type ExtendCommand,
   type ExtendResult,
+  type LimitView,
   type ReserveCommand,
   type ReserveResult,
   type TenantSnapshot,
   type WalletView,
 } from '../application/quota-store.js';
+import { CounterTable } from './counter-table.js';
 import { ExpiryBuckets } from './expiry-buckets.js';
 import { ResolvedCalls } from './resolved-calls.js';
 
@@ -27,8 +31,11 @@ interface TenantState {
   heldNano: Nano;
   promisedNano: Nano;
   ceilingNano: Nano;
-  /** Captures of transactions up to this one are inside the holds: loaded with them, or applied since. */
-  capturedSeq: bigint;
+  /** Bookings up to this batch are inside the holds and counters: loaded with them, or applied since. */
+  bookedSeq: bigint;
+  readonly rulesRevision: number;
+  readonly counters: CounterTable;
+  readonly fencedUntilMs: number;
   /** Open holds: active, and unresolved ones that keep money until their policy's charge is booked. {@link NONE} while there are none: of 100,000 tenants most ask nothing. */
   holds: Map<string, Hold>;
   /** Open holds by call digest. */
@@ -47,19 +54,36 @@ export class MemoryQuotaStore extends QuotaStore {
   override async reserve(command: ReserveCommand): Promise<ReserveResult> {
     const state = this.tenants.get(command.tenantId);
     if (!state) return { kind: 'unknown' };
+    if (command.rulesRevision !== state.rulesRevision) return this.settleRules(state, command);
     const repeated = this.repeatOf(state, command);
     if (repeated) return repeated;
 
-    const verdict = judgeWallet(state, command.rule, command.amountNano);
-    if (!verdict.fits && command.enforce) return { kind: 'refused', code: verdict.code, wallet: viewOf(state) };
+    const read: ReadCounter = (claim) => state.counters.view(claim.counter, command.nowMs);
+    const input: Case = { ...command, fencedUntilMs: state.fencedUntilMs };
+    const { choice, would } = judge(input, state, read);
+    if (choice.kind === 'refused') {
+      const rooms = command.candidates.map((candidate) => roomOf(candidate, input, state, read));
+      return { kind: 'refused', refusal: choice.refusal, rooms, wallet: viewOf(state), limits: limitViews(state, command.candidates[0].claims, command.nowMs) };
+    }
+    const candidate = command.candidates[choice.index] ?? command.candidates[0];
     if (!command.strict) {
-      const promisedNano = state.promisedNano + command.amountNano;
+      const promisedNano = state.promisedNano + candidate.amountNano;
       if (promisedNano > state.ceilingNano) return { kind: 'above_ceiling', promisedNano };
       state.promisedNano = promisedNano;
     }
-    const hold = newHold(command);
-    this.put(state, hold);
-    return { kind: 'held', hold, wallet: viewOf(state), refused: verdict.fits ? null : verdict.code, coveredNano: state.ceilingNano - state.promisedNano };
+    const hold = newHold(command, candidate);
+    this.put(state, hold, command.nowMs);
+    return {
+      kind: 'held',
+      hold,
+      index: choice.index,
+      why: choice.why,
+      claim: choice.claim,
+      would: would === choice || (would.kind === 'taken' && would.index === choice.index) ? null : would,
+      wallet: viewOf(state),
+      limits: limitViews(state, candidate.claims, command.nowMs),
+      coveredNano: state.ceilingNano - state.promisedNano,
+    };
   }
 
   override async end(input: { tenantId: string; holdId: string; ending: Ending; nowMs: number }): Promise<EndResult> {
@@ -69,7 +93,7 @@ export class MemoryQuotaStore extends QuotaStore {
     if (!hold) return { kind: 'not_found' };
     const ended = endHold(hold, input.ending, input.nowMs);
     if (!ended) return { kind: 'ended_before', hold };
-    this.replace(state, hold, ended);
+    this.replace(state, hold, ended, input.nowMs);
     return { kind: 'ended', hold: ended, wallet: viewOf(state) };
   }
 
@@ -81,14 +105,16 @@ export class MemoryQuotaStore extends QuotaStore {
     const extended = extendHold(hold, input);
     if (!extended) return { kind: 'ended_before', hold };
     const riseNano = extended.amountNano - hold.amountNano;
-    const verdict = judgeWallet(state, input.rule, riseNano);
-    if (!verdict.fits && input.enforce) return { kind: 'refused', code: verdict.code, wallet: viewOf(state) };
+    const read: ReadCounter = (claim) => state.counters.view(claim.counter, input.nowMs);
+    const rise: Candidate = { amountNano: riseNano, facts: input.facts, claims: risingClaims(hold, input.claims) };
+    const { choice } = judge({ ...input, candidates: [rise], fencedUntilMs: state.fencedUntilMs }, state, read);
+    if (choice.kind === 'refused') return { kind: 'refused', refusal: choice.refusal, wallet: viewOf(state) };
     if (!input.strict) {
       const promisedNano = state.promisedNano + riseNano;
       if (riseNano > 0n && promisedNano > state.ceilingNano) return { kind: 'above_ceiling', promisedNano };
       state.promisedNano = promisedNano;
     }
-    this.replace(state, hold, extended);
+    this.replace(state, hold, extended, input.nowMs);
     return { kind: 'ended', hold: extended, wallet: viewOf(state) };
   }
 
@@ -105,18 +131,24 @@ export class MemoryQuotaStore extends QuotaStore {
     return 'applied';
   }
 
-  override async applyCaptures(batch: CaptureBatch, nowMs: number): Promise<Hold[]> {
+  override async applyBooked(batch: BookedBatch, nowMs: number): Promise<Hold[]> {
     const state = this.tenants.get(batch.tenantId);
-    if (!state || (batch.seq !== null && batch.seq <= state.capturedSeq)) return [];
-    if (batch.seq !== null) state.capturedSeq = batch.seq;
+    if (!state || batch.seq <= state.bookedSeq) return [];
+    if (batch.seq > state.bookedSeq + 1n) {
+      this.drop(batch.tenantId);
+      return [];
+    }
+    state.bookedSeq = batch.seq;
+    for (const delta of batch.counters) state.counters.use(delta, nowMs);
     const changed = new Map<string, Hold>();
     for (const capture of batch.captures) {
       const holdId = capture.holdId ?? (capture.callDigest === null ? undefined : state.byCall.get(capture.callDigest));
       const hold = holdId === undefined ? undefined : state.holds.get(holdId);
       if (!hold) continue;
-      const captured = captureHold(hold, capture.signedNano, capture.closes, nowMs);
+      const taken = { nano: capture.signedNano, tokens: capture.signedTokens, requests: capture.signedRequests };
+      const captured = captureHold(hold, taken, capture.closes, nowMs);
       const after = capture.provisional && capture.signedNano >= 0n ? chargeHold(captured) : captured;
-      this.replace(state, hold, after);
+      this.replace(state, hold, after, nowMs);
       changed.set(hold.holdId, after);
     }
     return [...changed.values()];
@@ -134,17 +166,20 @@ export class MemoryQuotaStore extends QuotaStore {
       const to = hold.kind === 'fence' ? 'released' : 'unresolved';
       const ended = endHold(hold, { to, resolution: 'expired' }, nowMs);
       if (!ended) return [];
-      this.replace(state, hold, ended);
+      this.replace(state, hold, ended, nowMs);
       return [ended];
     });
   }
 
-  override async load(snapshots: readonly TenantSnapshot[]): Promise<void> {
+  override async load(snapshots: readonly TenantSnapshot[], nowMs: number): Promise<void> {
     for (const snapshot of snapshots) {
       if (this.tenants.has(snapshot.tenantId)) continue;
       const state: TenantState = {
         seq: snapshot.seq,
-        capturedSeq: snapshot.seq,
+        bookedSeq: snapshot.bookedSeq,
+        rulesRevision: snapshot.rulesRevision,
+        counters: new CounterTable(),
+        fencedUntilMs: snapshot.fencedUntilMs,
         postedNano: snapshot.postedNano,
         heldNano: 0n,
         promisedNano: snapshot.promisedNano,
@@ -153,7 +188,9 @@ export class MemoryQuotaStore extends QuotaStore {
         byCall: NONE,
       };
       this.tenants.set(snapshot.tenantId, state);
-      for (const hold of snapshot.holds) this.put(state, hold);
+      for (const delta of snapshot.counters) state.counters.use(delta, nowMs);
+      // In the order in which they were asked for: slots of running calls are kept in the order of their ends.
+      for (const hold of snapshot.holds.toSorted((a, b) => a.createdAtMs - b.createdAtMs)) this.put(state, hold, nowMs);
       for (const call of snapshot.recentCalls) this.resolvedCalls.add(call.callDigest, call.resolvedAtMs);
     }
   }
@@ -174,6 +211,11 @@ export class MemoryQuotaStore extends QuotaStore {
     return { ...viewOf(state), promisedNano: state.promisedNano, ceilingNano: state.ceilingNano };
   }
 
+  override async limits(input: { tenantId: string; claims: readonly Claim[]; rulesRevision: number; nowMs: number }): Promise<readonly LimitView[] | null> {
+    const state = this.tenants.get(input.tenantId);
+    return state?.rulesRevision === input.rulesRevision ? limitViews(state, input.claims, input.nowMs) : null;
+  }
+
   override async forgetAll(): Promise<void> {
     this.tenants.clear();
     this.tenantOfHold.clear();
@@ -184,18 +226,27 @@ export class MemoryQuotaStore extends QuotaStore {
     this.drop(tenantId);
   }
 
+  /** Older rules have to be resolved again; newer ones are not what the counters here were loaded for. */
+  private settleRules(state: TenantState, command: ReserveCommand): ReserveResult {
+    if (command.rulesRevision < state.rulesRevision) return { kind: 'stale_rules' };
+    this.drop(command.tenantId);
+    return { kind: 'unknown' };
+  }
+
   private repeatOf(state: TenantState, command: ReserveCommand): ReserveResult | null {
     if (command.callDigest === null) return null;
     const holdId = state.byCall.get(command.callDigest);
     const hold = holdId === undefined ? undefined : state.holds.get(holdId);
     if (hold) {
       if (hold.bodyHash !== command.bodyHash) return { kind: 'other_body' };
-      return hold.state === 'active' ? { kind: 'replayed', hold, wallet: viewOf(state) } : { kind: 'already_resolved' };
+      if (hold.state !== 'active') return { kind: 'already_resolved' };
+      const same = command.candidates.find(({ facts }) => facts.model === hold.facts?.model) ?? command.candidates[0];
+      return { kind: 'replayed', hold, wallet: viewOf(state), limits: limitViews(state, same.claims, command.nowMs) };
     }
     return this.resolvedCalls.has(command.callDigest, command.nowMs) ? { kind: 'already_resolved' } : null;
   }
 
-  private put(state: TenantState, hold: Hold): void {
+  private put(state: TenantState, hold: Hold, nowMs: number): void {
     if (state.holds === NONE) state.holds = new Map();
     state.holds.set(hold.holdId, hold);
     this.tenantOfHold.set(hold.holdId, hold.tenantId);
@@ -204,11 +255,16 @@ export class MemoryQuotaStore extends QuotaStore {
       state.byCall.set(hold.callDigest, hold.holdId);
     }
     state.heldNano += heldBy(hold);
+    for (const claim of hold.claims) state.counters.hold(claim, hold, claimHeldBy(hold, claim), nowMs);
     if (hold.state === 'active') this.expiries.add(hold, hold.expiresAtMs);
   }
 
-  private replace(state: TenantState, before: Hold, after: Hold): void {
+  private replace(state: TenantState, before: Hold, after: Hold, nowMs: number): void {
     state.heldNano += heldBy(after) - heldBy(before);
+    after.claims.forEach((claim, index) => {
+      const was = claimHeldBy(before, before.claims[index] ?? claim);
+      state.counters.hold(claim, after, claimHeldBy(after, claim) - was, nowMs);
+    });
     if (before.state === 'active' && (after.state !== 'active' || after.expiresAtMs !== before.expiresAtMs)) {
       this.expiries.remove(before.holdId, before.expiresAtMs);
       if (after.state === 'active') this.expiries.add(after, after.expiresAtMs);
@@ -243,21 +299,44 @@ function viewOf(state: TenantState): WalletView {
   return { seq: state.seq, postedNano: state.postedNano, heldNano: state.heldNano };
 }
 
-function newHold(command: ReserveCommand): Hold {
+function limitViews(state: TenantState, claims: readonly Claim[], nowMs: number): LimitView[] {
+  return claims.map((claim) => {
+    const { used, held } = state.counters.view(claim.counter, nowMs);
+    return { claim, used, held };
+  });
+}
+
+/** What an extension adds to what the hold took; limits it did not count for when it was asked are not its. */
+function risingClaims(hold: Hold, claims: readonly Claim[]): Claim[] {
+  const held = new Map(hold.claims.map((claim) => [claim.counter, claim.amount]));
+  return claims.flatMap((claim) => {
+    const amount = held.get(claim.counter);
+    return amount === undefined || claim.amount <= amount ? [] : [{ ...claim, amount: claim.amount - amount }];
+  });
+}
+
+function toHeld({ counter, metric, window, amount }: Claim): HeldClaim {
+  return { counter, metric, window, amount };
+}
+
+function newHold(command: ReserveCommand, candidate: Candidate): Hold {
   return {
     holdId: command.holdId,
     tenantId: command.tenantId,
     kind: 'call',
     state: 'active',
     resolution: null,
-    amountNano: command.amountNano,
+    amountNano: candidate.amountNano,
     capturedNano: 0n,
+    capturedTokens: 0n,
+    capturedRequests: 0n,
+    claims: candidate.claims.map(toHeld),
     callDigest: command.callDigest,
     bodyHash: command.bodyHash,
     policy: command.policy,
     createdAtMs: command.nowMs,
     expiresAtMs: command.nowMs + command.ttlMs,
     resolvedAtMs: null,
-    facts: command.facts,
+    facts: candidate.facts,
   };
 }

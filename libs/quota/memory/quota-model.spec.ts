@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { ReserveResult } from '../application/quota-store.js';
 import { NaiveQuota, type NaiveHold, type Told } from '../testing/naive-quota.js';
-import { TENANT, TTL_MS, World } from '../testing/quota-world.js';
+import { FACTS, TENANT, TTL_MS, World } from '../testing/quota-world.js';
 
 const MINUTE_MS = 60_000;
 /** Replay a failure: npm run test:unit -- quota-model --seed <seed> */
@@ -29,7 +29,7 @@ function hold(invariant: string, holds: boolean, message: () => string): void {
 
 let ids = 0;
 const nextId = (): string => `h${(ids += 1)}`;
-const toldBy = (result: ReserveResult): Told => (result.kind === 'refused' ? result.code : (result.kind as Told));
+const toldBy = (result: ReserveResult): Told => (result.kind === 'refused' ? (result.refusal.code as Told) : (result.kind as Told));
 const pickOf = (naive: NaiveQuota, pick: number): NaiveHold | undefined => {
   const calls = naive.holds.filter((candidate) => !candidate.fence);
   return calls.length === 0 ? undefined : calls[pick % calls.length];
@@ -96,7 +96,7 @@ const event = fc
       const target = pickOf(naive, pick);
       if (!target || world.disk.captures.some((capture) => capture.holdId === target.id && (capture.closes || capture.provisional))) return;
       const cost = (target.amount * percent) / 100n;
-      world.disk.book(-cost, [{ holdId: target.id, callDigest: null, signedNano: cost, closes, provisional: false }]);
+      world.disk.book(-cost, [{ holdId: target.id, callDigest: null, signedNano: cost, signedTokens: 0n, signedRequests: 0n, closes, provisional: false }]);
     },
   }));
 
@@ -138,6 +138,9 @@ const extend = fc.record({ pick: fc.nat(), rise: fc.bigInt({ min: 0n, max: 500n 
     const fits = rise === 0n || (naive.posted + naive.limit > 0n && rise <= naive.posted + naive.limit - naive.held());
     const expiresAtMs = world.nowMs + TTL_MS;
     const result = await world.service.extend({
+      facts: FACTS,
+      claims: [],
+      nowMs: world.nowMs,
       tenantId: TENANT,
       holdId: target.id,
       amountNano: target.amount + rise,

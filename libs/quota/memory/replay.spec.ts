@@ -17,19 +17,30 @@ class SteadyFence extends QuotaFence {
 }
 
 const clock = new FixedClock();
-const emptyWallet = { seq: 0n, postedNano: 100n, holds: [], recentCalls: [], promisedNano: 0n, ceilingNano: 0n };
+const emptyWallet = {
+  seq: 0n,
+  postedNano: 100n,
+  holds: [],
+  recentCalls: [],
+  promisedNano: 0n,
+  ceilingNano: 0n,
+  bookedSeq: 0n,
+  rulesRevision: 0,
+  counters: [],
+  fencedUntilMs: 0,
+};
 
 function ask(holdId: string): ReserveCommand {
   return {
     tenantId: 'acme',
     holdId,
-    amountNano: 60n,
+    candidates: [{ amountNano: 60n, claims: [], facts: FACTS }],
+    rulesRevision: 0,
     nowMs: clock.now().getTime(),
     ttlMs: 60_000,
     callDigest: callDigestOf('acme', 'call'),
     bodyHash: 'ab',
     policy: 'charge_input',
-    facts: FACTS,
     rule: { creditLimitNano: 0n },
     enforce: true,
     strict: true,

@@ -31,6 +31,8 @@ export interface HoldRow {
   api_key_id: string | null;
   request_id: string | null;
   price_version: string | null;
+  tags: Record<string, string> | null;
+  source_id: string | null;
 }
 
 export function fromHoldRow(row: HoldRow): Hold {
@@ -52,6 +54,8 @@ export function fromHoldRow(row: HoldRow): Hold {
           apiKeyId: row.api_key_id,
           requestId: row.request_id,
           priceVersion: row.price_version,
+          tags: row.tags,
+          sourceId: row.source_id,
         };
   return {
     holdId: row.hold_id,
@@ -61,6 +65,10 @@ export function fromHoldRow(row: HoldRow): Hold {
     resolution: row.resolution,
     amountNano: row.amount_nano,
     capturedNano: row.captured_nano,
+    capturedTokens: 0n,
+    capturedRequests: 0n,
+    // Resolved anew by whoever takes the hold up: they follow from what it says about its call and when it was asked.
+    claims: [],
     callDigest: row.call_digest?.toString('hex') ?? null,
     bodyHash: row.body_hash?.toString('hex') ?? null,
     policy: row.policy,
@@ -88,15 +96,16 @@ const END_HOLDS = {
 const PUT_HOLDS = {
   name: 'quota.put-holds',
   text: `INSERT INTO quota.hold (hold_id, tenant_id, kind, state, resolution, amount_nano, captured_nano, call_id, call_digest, body_hash, policy, created_at, expires_at,
-           resolved_at, provider, model, requested_model, input_tokens, max_output_tokens, user_id, feature, environment, assistant_id, thread_id, api_key_id, request_id, price_version)
+           resolved_at, provider, model, requested_model, input_tokens, max_output_tokens, user_id, feature, environment, assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id)
          SELECT hold_id, tenant_id, kind, state, resolution, amount_nano, captured_nano, call_id, call_digest, body_hash, policy, to_timestamp(created_ms / 1000.0),
            to_timestamp(expires_ms / 1000.0), to_timestamp(resolved_ms / 1000.0), provider, model, requested_model, input_tokens, max_output_tokens, user_id, feature, environment,
-           assistant_id, thread_id, api_key_id, request_id, price_version
+           assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::bytea[], $10::bytea[], $11::text[], $12::float8[], $13::float8[],
-           $14::float8[], $15::text[], $16::text[], $17::text[], $18::integer[], $19::integer[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[])
+           $14::float8[], $15::text[], $16::text[], $17::text[], $18::integer[], $19::integer[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[], $28::jsonb[], $29::text[])
            AS n (hold_id, tenant_id, kind, state, resolution, amount_nano, captured_nano, call_id, call_digest, body_hash, policy, created_ms, expires_ms, resolved_ms, provider, model,
-             requested_model, input_tokens, max_output_tokens, user_id, feature, environment, assistant_id, thread_id, api_key_id, request_id, price_version)
-         ON CONFLICT (hold_id) DO UPDATE SET amount_nano = excluded.amount_nano, captured_nano = excluded.captured_nano, expires_at = excluded.expires_at
+             requested_model, input_tokens, max_output_tokens, user_id, feature, environment, assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id)
+         ON CONFLICT (hold_id) DO UPDATE SET amount_nano = excluded.amount_nano, captured_nano = excluded.captured_nano, expires_at = excluded.expires_at,
+           max_output_tokens = excluded.max_output_tokens
          WHERE quota.hold.state = 'active'`,
 };
 
@@ -142,5 +151,7 @@ export async function writeHolds(tx: Sql, ended: readonly Hold[], live: readonly
     fact((facts) => facts.apiKeyId),
     fact((facts) => facts.requestId),
     fact((facts) => facts.priceVersion),
+    fact((facts) => (facts.tags === null ? null : JSON.stringify(facts.tags))),
+    fact((facts) => facts.sourceId),
   ]);
 }

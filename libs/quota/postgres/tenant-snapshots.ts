@@ -9,7 +9,10 @@ import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import type { CeilingRaise } from '../application/ceiling-raises.js';
 import type { FundingSource } from '../application/ports.js';
 import type { TenantSnapshot } from '../application/quota-store.js';
-import { captureHold, isUncharged, NOT_PROMISED, type Hold } from '../domain/hold.js';
+import type { TenantRules } from '../application/rule-book.js';
+import { attributesOf, captureHold, isUncharged, NOT_PROMISED, type Hold } from '../domain/hold.js';
+import { claimsFor } from '../domain/match-budgets.js';
+import { readLiveCounters } from './counter-rows.js';
 import { assertEpoch } from './epoch.js';
 import { BELONGS_TO_HOLD, fromHoldRow, writeHolds, type HoldRow } from './hold-rows.js';
 
@@ -18,6 +21,8 @@ interface Reserve {
   readonly ceiling_nano: bigint;
   readonly recorded_nano: bigint;
   readonly epoch: bigint;
+  readonly sealed: boolean;
+  readonly fenced_until: Date | null;
 }
 
 const RECENT_MS = 15 * MINUTE_MS;
@@ -32,6 +37,8 @@ export interface SnapshotInput {
   readonly now: Date;
   /** How long a lost promise is covered. */
   readonly fenceTtlMs: number;
+  /** Each tenant's rules as the snapshot has them. */
+  readonly rules: (tx: Sql, tenantIds: readonly string[]) => Promise<ReadonlyMap<string, TenantRules>>;
 }
 
 /** @throws DomainError storage.unavailable, quota.stale_epoch */
@@ -40,44 +47,78 @@ export async function readTenantSnapshots(database: Database, funding: FundingSo
   return await database.transaction(async (tx) => {
     await tx.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
     await assertEpoch(tx, input.epoch);
-    const reserves = await takeReserves(tx, ids, input.epoch);
+    const reserves = await takeReserves(tx, ids, input.epoch, new Date(input.now.getTime() + input.fenceTtlMs));
     const wallets = await funding.wallets(tx, ids);
     const holds = await readOpenHolds(tx, ids, input.now);
     const recent = await readRecentCalls(tx, ids, input.now);
+    const rules = await input.rules(tx, ids);
+    const counters = await readLiveCounters(tx, rules, input.now.getTime());
+    const booked = await readTallies(tx, ids);
     const fences = reserves.flatMap((reserve) => fenceFor(reserve, input));
     await writeHolds(tx, [], fences);
-    const ceilings = new Map(reserves.map((reserve) => [reserve.tenant_id, reserve.ceiling_nano]));
+    const reserveOf = new Map(reserves.map((reserve) => [reserve.tenant_id, reserve]));
     const fenceOf = new Map(fences.map((fence) => [fence.tenantId, fence]));
     return ids.map((tenantId): TenantSnapshot => {
       const wallet = wallets.get(tenantId);
-      const ceilingNano = ceilings.get(tenantId) ?? 0n;
+      const reserve = reserveOf.get(tenantId);
+      const ceilingNano = reserve?.ceiling_nano ?? 0n;
+      const own = rules.get(tenantId);
       const fence = fenceOf.get(tenantId);
       return {
         tenantId,
         seq: wallet?.seq ?? 0n,
         postedNano: wallet?.postedNano ?? 0n,
-        holds: [...(holds.get(tenantId) ?? []), ...(fence ? [fence] : [])],
+        holds: [...(holds.get(tenantId) ?? []).map((hold) => (own ? withClaims(hold, own) : hold)), ...(fence ? [fence] : [])],
         recentCalls: recent.get(tenantId) ?? [],
         // What was promised before is either a hold, a fence or over: promising goes on from the ceiling.
         promisedNano: ceilingNano,
         ceilingNano,
+        bookedSeq: booked.get(tenantId) ?? 0n,
+        rulesRevision: own?.revision ?? 0,
+        counters: counters.get(tenantId) ?? [],
+        fencedUntilMs: reserve === undefined ? 0 : fencedUntil(reserve, input),
       };
     });
   });
 }
 
 /** Makes the rows of new tenants, hands the others over to this epoch, and answers them as they were before. */
-async function takeReserves(tx: Sql, tenantIds: readonly string[], epoch: bigint): Promise<Reserve[]> {
+async function takeReserves(tx: Sql, tenantIds: readonly string[], epoch: bigint, fencedUntilAt: Date): Promise<Reserve[]> {
   await tx.execute(
-    'INSERT INTO quota.reserve (tenant_id, ceiling_nano, epoch) SELECT named, 0, $2 FROM unnest($1::text[]) AS named ORDER BY named ON CONFLICT DO NOTHING',
+    'INSERT INTO quota.reserve (tenant_id, ceiling_nano, epoch, sealed) SELECT named, 0, $2, false FROM unnest($1::text[]) AS named ORDER BY named ON CONFLICT DO NOTHING',
     [textArray(tenantIds), epoch],
   );
   return await tx.query<Reserve>(
     `WITH before AS (SELECT * FROM quota.reserve WHERE tenant_id = ANY($1::text[]) ORDER BY tenant_id FOR UPDATE), taken AS (
-       UPDATE quota.reserve r SET epoch = $2, recorded_nano = r.ceiling_nano FROM before WHERE r.tenant_id = before.tenant_id AND before.epoch <> $2)
+       UPDATE quota.reserve r SET epoch = $2, recorded_nano = r.ceiling_nano, sealed = false,
+         fenced_until = CASE WHEN before.sealed THEN r.fenced_until ELSE $3 END
+       FROM before WHERE r.tenant_id = before.tenant_id AND before.epoch <> $2)
      SELECT * FROM before`,
-    [textArray(tenantIds), epoch],
+    [textArray(tenantIds), epoch, fencedUntilAt],
   );
+}
+
+/** Until when promises on counters may be lost: those of a process that did not end in order, or that an earlier load found. */
+function fencedUntil(reserve: Reserve, input: SnapshotInput): number {
+  if (reserve.epoch !== input.epoch && !reserve.sealed) return input.now.getTime() + input.fenceTtlMs;
+  return reserve.fenced_until?.getTime() ?? 0;
+}
+
+/** A hold keeps what it counts for by the rules of now: a budget that is newer than the hold counts it too. */
+function withClaims(hold: Hold, { set }: TenantRules): Hold {
+  if (hold.facts === null) return hold;
+  const { facts } = hold;
+  const matches = set.match(attributesOf(hold.tenantId, facts), hold.createdAtMs);
+  const tokens = BigInt(facts.inputTokens + facts.maxOutputTokens);
+  const claims = claimsFor(matches, { amountNano: hold.amountNano, tokens, critical: false, enforce: true });
+  return { ...hold, claims: claims.map(({ counter, metric, window, amount }) => ({ counter, metric, window, amount })) };
+}
+
+async function readTallies(tx: Sql, tenantIds: readonly string[]): Promise<Map<string, bigint>> {
+  const rows = await tx.query<{ tenant_id: string; seq: bigint }>('SELECT tenant_id, seq FROM quota.tally WHERE tenant_id = ANY($1::text[])', [
+    textArray(tenantIds),
+  ]);
+  return new Map(rows.map((row) => [row.tenant_id, row.seq]));
 }
 
 function fenceFor(reserve: Reserve, input: SnapshotInput): Hold[] {
@@ -92,6 +133,9 @@ function fenceFor(reserve: Reserve, input: SnapshotInput): Hold[] {
       resolution: null,
       amountNano: lostNano,
       capturedNano: 0n,
+      capturedTokens: 0n,
+      capturedRequests: 0n,
+      claims: [],
       callDigest: null,
       bodyHash: null,
       policy: 'release',
@@ -104,17 +148,19 @@ function fenceFor(reserve: Reserve, input: SnapshotInput): Hold[] {
 }
 
 async function readOpenHolds(tx: Sql, tenantIds: readonly string[], now: Date): Promise<Map<string, Hold[]>> {
-  const rows = await tx.query<HoldRow & { booked_nano: bigint; closed: boolean }>(
-    `SELECT h.*, coalesce(c.booked, 0)::bigint AS booked_nano, coalesce(c.closed, false) AS closed
+  const rows = await tx.query<HoldRow & { booked_nano: bigint; booked_tokens: bigint; booked_requests: bigint; closed: boolean }>(
+    `SELECT h.*, coalesce(c.booked, 0)::bigint AS booked_nano, coalesce(c.tokens, 0)::bigint AS booked_tokens, coalesce(c.requests, 0)::bigint AS booked_requests,
+       coalesce(c.closed, false) AS closed
      FROM quota.hold h LEFT JOIN LATERAL (
-       SELECT sum(c.sign * c.charge_nano) AS booked, bool_or(c.closes) AS closed FROM quota.capture c WHERE ${BELONGS_TO_HOLD}) c ON true
+       SELECT sum(c.sign * c.charge_nano) AS booked, sum(c.sign * c.tokens) AS tokens, sum(c.sign * c.requests) AS requests, bool_or(c.closes) AS closed FROM quota.capture c WHERE ${BELONGS_TO_HOLD}) c ON true
      WHERE h.tenant_id = ANY($1::text[]) AND (h.state = 'active' OR (h.state = 'unresolved' AND h.policy <> 'release' AND h.resolution = 'expired'))`,
     [textArray(tenantIds)],
   );
   const byTenant = new Map<string, Hold[]>();
   const closed: Hold[] = [];
   for (const row of rows) {
-    const hold = captureHold({ ...fromHoldRow(row), capturedNano: 0n }, row.booked_nano, row.closed, now.getTime());
+    const booked = { nano: row.booked_nano, tokens: row.booked_tokens, requests: row.booked_requests };
+    const hold = captureHold({ ...fromHoldRow(row), capturedNano: 0n }, booked, row.closed, now.getTime());
     if (row.closed) closed.push(hold);
     // Closed while nobody watched: what it kept is spent already.
     if (row.closed || (hold.state !== 'active' && !isUncharged(hold))) continue;
@@ -163,7 +209,9 @@ export async function commitCeilings(sql: Sql, epoch: bigint, raises: readonly C
 
 /** After a clean stop nothing promised is without a trace: the next start has no lost promise to cover. */
 export async function sealCeilings(sql: Sql, epoch: bigint): Promise<void> {
-  await sql.execute('UPDATE quota.reserve SET recorded_nano = ceiling_nano WHERE epoch = $1 AND recorded_nano <> ceiling_nano', [epoch]);
+  await sql.execute('UPDATE quota.reserve SET recorded_nano = ceiling_nano, sealed = true WHERE epoch = $1 AND (recorded_nano <> ceiling_nano OR NOT sealed)', [
+    epoch,
+  ]);
 }
 
 /**

@@ -33,6 +33,8 @@ export const FACTS: CallFacts = {
   apiKeyId: null,
   requestId: null,
   priceVersion: null,
+  tags: null,
+  sourceId: null,
 };
 
 type Message = { readonly seq: bigint; readonly posted: bigint; readonly captures: readonly Capture[] };
@@ -151,12 +153,16 @@ export class World {
   async relay(skip: number): Promise<void> {
     for (const { seq, posted, captures } of this.disk.outbox.slice(skip)) {
       await this.store.applyBalance({ tenantId: TENANT, seq, postedNano: posted });
-      for (const hold of await this.store.applyCaptures({ tenantId: TENANT, seq, captures }, this.nowMs)) this.journal.note(hold);
+      for (const hold of await this.store.applyBooked({ tenantId: TENANT, seq, captures, counters: [] }, this.nowMs)) this.journal.note(hold);
     }
   }
 
-  command(input: Pick<ReserveCommand, 'holdId' | 'amountNano' | 'callDigest' | 'bodyHash' | 'policy' | 'strict' | 'rule'>): ReserveCommand {
-    return { tenantId: TENANT, nowMs: this.nowMs, ttlMs: TTL_MS, facts: FACTS, enforce: true, ...input };
+  command({
+    amountNano,
+    ...input
+  }: Pick<ReserveCommand, 'holdId' | 'callDigest' | 'bodyHash' | 'policy' | 'strict' | 'rule'> & { readonly amountNano: bigint }): ReserveCommand {
+    const candidates = [{ amountNano, claims: [], facts: FACTS }] as const;
+    return { tenantId: TENANT, nowMs: this.nowMs, ttlMs: TTL_MS, candidates, rulesRevision: 0, enforce: true, ...input };
   }
 
   private boot(): void {
@@ -206,7 +212,9 @@ export class World {
     this.charged.add(hold.holdId);
     if (known) return 'known';
     const left = hold.capturedNano >= hold.amountNano ? 0n : hold.amountNano - hold.capturedNano;
-    this.disk.book(-left, [{ holdId: hold.holdId, callDigest: null, signedNano: left, closes: false, provisional: true }]);
+    this.disk.book(-left, [
+      { holdId: hold.holdId, callDigest: null, signedNano: left, signedTokens: 0n, signedRequests: 0n, closes: false, provisional: true },
+    ]);
     return 'charged';
   }
 
@@ -222,6 +230,9 @@ export class World {
         state: 'active' as const,
         resolution: null,
         capturedNano: 0n,
+        capturedTokens: 0n,
+        capturedRequests: 0n,
+        claims: [],
         callDigest: null,
         bodyHash: null,
         facts: null,
@@ -244,7 +255,7 @@ export class World {
       const captures = disk.capturesOf(row);
       const closed = captures.some((capture) => capture.closes);
       const sum = captures.reduce((total, capture) => total + capture.signedNano, 0n);
-      const hold = captureHold({ ...row, capturedNano: 0n }, sum, closed, nowMs);
+      const hold = captureHold({ ...row, capturedNano: 0n }, { nano: sum, tokens: 0n, requests: 0n }, closed, nowMs);
       if (closed) disk.write([hold], []);
       else open.push(hold);
     }
@@ -257,6 +268,10 @@ export class World {
       recentCalls: recent.map((row) => ({ callDigest: row.callDigest ?? '', resolvedAtMs: row.resolvedAtMs ?? 0 })),
       promisedNano: disk.ceiling,
       ceilingNano: disk.ceiling,
+      bookedSeq: disk.seq,
+      rulesRevision: 0,
+      counters: [],
+      fencedUntilMs: 0,
     };
   }
 }

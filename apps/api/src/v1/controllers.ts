@@ -6,12 +6,15 @@ import { AlertsController } from './alerts/alerts.controller.js';
 import { AuditController } from './audit/audit.controller.js';
 import { AuthorizeController } from './authorize/authorize.controller.js';
 import { BalanceController } from './balance/balance.controller.js';
+import { GlobalBudgetsController } from './budgets/global-budgets.controller.js';
+import { TenantBudgetsController } from './budgets/budgets.controller.js';
 import { CreditsController } from './credits/credits.controller.js';
 import { DeadLettersController } from './dead-letters/dead-letters.controller.js';
 import { DecisionsController } from './decisions/decisions.controller.js';
 import { EventsController } from './events/events.controller.js';
 import { HoldsController } from './holds/holds.controller.js';
 import { LedgerController } from './ledger/ledger.controller.js';
+import { LimitsController } from './limits/limits.controller.js';
 import { ModelAliasesController } from './model-aliases/model-aliases.controller.js';
 import { ModelsController } from './models/models.controller.js';
 import { DocsController } from './ops/docs.controller.js';
@@ -21,8 +24,10 @@ import { PriceOverridesController } from './price-overrides/price-overrides.cont
 import { PricesController } from './prices/prices.controller.js';
 import { RateCardsController } from './rate-cards/rate-cards.controller.js';
 import { ReportsController } from './reports/reports.controller.js';
+import { RoutesController } from './routes/routes.controller.js';
 import { ServiceKeysController } from './service-keys/service-keys.controller.js';
 import { SourcesController } from './sources/sources.controller.js';
+import { TenantKeysController } from './tenant-keys/tenant-keys.controller.js';
 import { TenantsController } from './tenants/tenants.controller.js';
 import { WebhooksController } from './webhooks/webhooks.controller.js';
 
@@ -38,8 +43,13 @@ export const controllers: Type[] = [
   SourcesController,
   DeadLettersController,
   TenantsController,
+  TenantKeysController,
   PlansController,
   ServiceKeysController,
+  TenantBudgetsController,
+  GlobalBudgetsController,
+  RoutesController,
+  LimitsController,
   CreditsController,
   AdjustmentsController,
   BalanceController,

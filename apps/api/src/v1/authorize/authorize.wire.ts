@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { formatUsd, toWireId } from '#libs/kernel/index.js';
-import type { AuthorizeInput, Decision, WalletLimit } from '#libs/quota/index.js';
+import type { AuthorizeInput, Decision, LimitLine, WalletLimit } from '#libs/quota/index.js';
 import type { authorizeAnswer, authorizeBody } from './authorize.schemas.js';
 
 type Body = z.infer<typeof authorizeBody>;
@@ -23,8 +23,11 @@ export function toAuthorizeInput(body: Body, from: Pick<AuthorizeInput, 'tenantI
     environment: body.environment ?? null,
     assistantId: body.assistant_id ?? null,
     threadId: body.thread_id ?? null,
+    apiKey: body.api_key ?? null,
     apiKeyId: body.api_key_id ?? null,
     requestId: body.request_id ?? null,
+    tags: body.tags ?? null,
+    critical: body.priority === 'critical',
     // Whoever speaks this dialect is about to make the call.
     inPath: true,
   };
@@ -33,14 +36,14 @@ export function toAuthorizeInput(body: Body, from: Pick<AuthorizeInput, 'tenantI
 /** The answer on the wire; `limits` is absent in the minimal one. */
 export function toAnswerWire(decision: Decision, asked: AuthorizeInput, minimal: boolean): Answer {
   const { hold, estimate, wallet, reason } = decision;
-  const model = asked.model ?? hold?.facts?.model ?? null;
+  const model = decision.model ?? asked.model ?? hold?.facts?.model ?? null;
   const remaining = wallet?.remainingNano ?? null;
   const answer: Answer = {
     decision: decision.verdict,
     model,
     route: model === null ? null : { provider: hold?.facts?.provider ?? asked.provider, model: hold?.facts?.model ?? model },
     max_output_tokens: estimate?.maxOutputTokens ?? asked.maxOutputTokens,
-    reason: { code: reason.code, message: reason.message, scope: reason.scope, budget_id: null, retry_after_ms: reason.retryAfterMs },
+    reason: { code: reason.code, message: reason.message, scope: reason.scope, budget_id: reason.budgetId, retry_after_ms: reason.retryAfterMs },
     hold:
       hold === null
         ? null
@@ -52,11 +55,30 @@ export function toAnswerWire(decision: Decision, asked: AuthorizeInput, minimal:
     degraded: decision.degraded,
     replayed: decision.replayed,
   };
-  if (!minimal) answer.limits = wallet === null || asked.tenantId === null ? [] : [walletWire(wallet, asked.tenantId)];
+  if (!minimal) answer.limits = wallet === null ? [] : [walletWire(wallet, hold?.tenantId ?? asked.tenantId ?? ''), ...decision.limits.map(limitWire)];
   return answer;
 }
 
-function walletWire(wallet: WalletLimit, tenantId: string): NonNullable<Answer['limits']>[number] {
+/** A limit on the wire; dollars as decimals, the rest as whole numbers. */
+export function limitWire({ claim, used, held, binding }: LimitLine): NonNullable<Answer['limits']>[number] {
+  const amount = (value: bigint): string => (claim.metric === 'usd' ? formatUsd(value) : String(value));
+  const remaining = claim.limit - used - held;
+  const endsAtMs = claim.window.kind === 'fixed' ? claim.window.endsAtMs : null;
+  return {
+    kind: claim.kind,
+    id: claim.budgetId,
+    metric: claim.metric,
+    limit: amount(claim.limit),
+    used: amount(used),
+    held: amount(held),
+    remaining: amount(remaining < 0n ? 0n : remaining),
+    resets_at: endsAtMs === null ? null : new Date(endsAtMs).toISOString(),
+    enforced: claim.enforced && !claim.silent,
+    binding,
+  };
+}
+
+export function walletWire(wallet: WalletLimit, tenantId: string): NonNullable<Answer['limits']>[number] {
   return {
     kind: 'wallet',
     id: tenantId,

@@ -1,0 +1,249 @@
+/**
+ * Which budgets a call counts for, and under which counter: the ONE matcher. Authorize makes claims of it, the posting transaction makes
+ * deltas of it, a rebuild and a back-fill use it too, so that what is held and what is booked meet in the same counter.
+ * Its cost depends on the budgets that may apply, not on how many a tenant has: each is filed under one value its scope demands.
+ */
+import { digest128, type Nano } from '#libs/kernel/index.js';
+import {
+  blockPercent,
+  limitsFor,
+  percentOf,
+  thresholdFor,
+  type Attribute,
+  type Attributes,
+  type Budget,
+  type Limits,
+  type Override,
+  type Scope,
+  type TopUp,
+} from './budget.js';
+import { bucketMsOf, bucketStart, CONCURRENT_TTL_MS, type Claim, type Metric, type Window } from './limit.js';
+import { periodAt, type Span } from './period.js';
+
+/** A budget ready to be matched. */
+export interface Rule {
+  readonly budget: Budget;
+  /** 128 bits of (owner, budget, version): what its counters' keys begin with. */
+  readonly key: string;
+  readonly overrides: ReadonlyMap<string, Override>;
+  readonly topUps: ReadonlyMap<string, readonly TopUp[]>;
+}
+
+/** One counter of one budget that a call counts for. */
+export interface Match {
+  readonly rule: Rule;
+  /** Digest of the values of `per`, or 'all'. */
+  readonly valueKey: string;
+  /** Null: rolling. */
+  readonly span: Span | null;
+}
+
+export const ALL_VALUES = 'all';
+/** What shares a counter because the budget has no room for more. */
+export const OTHER_VALUES = 'other';
+/** Counters of one budget and period; what comes after them shares one. */
+export const MAX_COUNTERS = 10_000;
+// The rarest first: filed under a user, a budget costs the calls of other users nothing.
+const FILED_UNDER: readonly Attribute[] = [
+  'request_id',
+  'thread_id',
+  'user_id',
+  'api_key_id',
+  'assistant_id',
+  'feature',
+  'model',
+  'source',
+  'provider',
+  'environment',
+];
+
+export class RuleSet {
+  private readonly always: Rule[] = [];
+  private readonly filed = new Map<string, Rule[]>();
+  private readonly spans = new Map<string, Span>();
+
+  /** @param full values that have counters of their own where a budget has no room for more, by {@link slotKey} */
+  constructor(
+    readonly rules: readonly Rule[],
+    private readonly full: ReadonlyMap<string, ReadonlySet<string>> = new Map(),
+  ) {
+    for (const rule of rules) {
+      const under = FILED_UNDER.find((attribute) => rule.budget.scope[attribute] !== undefined);
+      if (under === undefined) this.always.push(rule);
+      else {
+        const place = placeOf(under, rule.budget.scope[under] ?? '');
+        this.filed.set(place, [...(this.filed.get(place) ?? []), rule]);
+      }
+    }
+  }
+
+  get isEmpty(): boolean {
+    return this.rules.length === 0;
+  }
+
+  /** Every counter that a call asked for at `atMs` counts for. */
+  match(call: Attributes, atMs: number): Match[] {
+    const matches: Match[] = [];
+    for (const rule of this.always) this.add(matches, rule, call, atMs);
+    if (this.filed.size === 0) return matches;
+    for (const attribute of FILED_UNDER) {
+      const value = call[attribute];
+      if (value === null) continue;
+      for (const rule of this.filed.get(placeOf(attribute, value)) ?? []) this.add(matches, rule, call, atMs);
+    }
+    return matches;
+  }
+
+  /** The period of a budget that holds `atMs`; null for a rolling one. */
+  spanAt({ period, timezone }: Pick<Budget, 'period' | 'timezone'>, atMs: number): Span | null {
+    if (period.kind === 'rolling') return null;
+    const key = `${period.kind} ${timezone}`;
+    const known = this.spans.get(key);
+    if (known && atMs >= known.startsAtMs && (known.endsAtMs === null || atMs < known.endsAtMs)) return known;
+    const span = periodAt(period.kind, timezone, atMs);
+    this.spans.set(key, span);
+    return span;
+  }
+
+  private add(matches: Match[], rule: Rule, call: Attributes, atMs: number): void {
+    const { budget } = rule;
+    if (budget.countsFromMs !== null && atMs < budget.countsFromMs) return;
+    if (!isInScope(budget.scope, call)) return;
+    const valueKey = valueKeyOf(budget.per, call);
+    if (valueKey === null) return;
+    const span = this.spanAt(budget, atMs);
+    const kept = this.full.size === 0 ? undefined : this.full.get(slotKey(rule.key, slotMsOf(budget, span, atMs)));
+    matches.push({ rule, valueKey: kept === undefined || kept.has(valueKey) ? valueKey : OTHER_VALUES, span });
+  }
+}
+
+function placeOf(attribute: Attribute, value: string): string {
+  return `${attribute}\0${value}`;
+}
+
+function isInScope(scope: Scope, call: Attributes): boolean {
+  for (const attribute of FILED_UNDER) {
+    const wanted = scope[attribute];
+    if (wanted !== undefined && wanted !== call[attribute]) return false;
+  }
+  if (scope.tags === undefined) return true;
+  return Object.entries(scope.tags).every(([tag, wanted]) => call.tags !== null && Object.hasOwn(call.tags, tag) && call.tags[tag] === wanted);
+}
+
+/** The key of a call's values of `per`; null where one is missing: then the budget does not apply. */
+export function valueKeyOf(per: readonly Attribute[], call: Pick<Scope, Attribute> | Attributes): string | null {
+  if (per.length === 0) return ALL_VALUES;
+  const parts: string[] = [];
+  for (const attribute of per) {
+    const value = call[attribute];
+    if (value === undefined || value === null) return null;
+    parts.push(attribute, value);
+  }
+  return digest128('quota.values', ...parts).toString('base64url');
+}
+
+/** What a budget's counters' keys begin with. */
+export function ruleKeyOf({ tenantId, budgetId, version }: Pick<Budget, 'tenantId' | 'budgetId' | 'version'>): string {
+  return digest128('quota.budget', tenantId, budgetId, String(version)).toString('base64url');
+}
+
+/** A budget ready to be matched, with what concerns it of `overrides` and `topUps`. */
+export function ruleOf(budget: Budget, overrides: readonly Override[], topUps: readonly TopUp[]): Rule {
+  const added = new Map<string, TopUp[]>();
+  for (const topUp of topUps) {
+    if (topUp.budgetId !== budget.budgetId) continue;
+    const key = topUpKey(topUp.valueKey, topUp.periodMs);
+    added.set(key, [...(added.get(key) ?? []), topUp]);
+  }
+  const own = overrides.filter((override) => override.budgetId === budget.budgetId);
+  return { budget, key: ruleKeyOf(budget), overrides: new Map(own.map((override) => [override.valueKey, override])), topUps: added };
+}
+
+function topUpKey(valueKey: string, periodMs: number): string {
+  return `${valueKey} ${periodMs}`;
+}
+
+const METRIC_OF = { usdNano: 'usd', tokens: 'tokens', requests: 'requests', concurrent: 'concurrent' } as const;
+const LIMITS = Object.keys(METRIC_OF) as (keyof Limits)[];
+
+/** A store's name of a counter. `metric` is part of it: metrics are judged apart. */
+export function counterKey(match: Match, metric: Metric): string {
+  return `${match.rule.key}.${match.valueKey}.${match.span === null ? 'r' : match.span.startsAtMs}.${metric}`;
+}
+
+export function windowOf(match: Match, metric: Metric): Window {
+  const { period } = match.rule.budget;
+  if (metric === 'concurrent') return { kind: 'concurrent', ttlMs: CONCURRENT_TTL_MS };
+  if (period.kind === 'rolling') return { kind: 'rolling', bucketMs: bucketMsOf(period.seconds) };
+  return { kind: 'fixed', endsAtMs: match.span?.endsAtMs ?? null };
+}
+
+/** The limits of the counter that `match` names. */
+export function limitsOf({ rule, valueKey, span }: Match): Limits {
+  const topUps = span === null ? [] : [...(rule.topUps.get(topUpKey(valueKey, span.startsAtMs)) ?? [])];
+  return limitsFor(rule.budget, rule.overrides.get(valueKey), topUps);
+}
+
+export interface Taking {
+  readonly amountNano: Nano;
+  readonly tokens: bigint;
+  readonly critical: boolean;
+  /** False: the tenant is in shadow. */
+  readonly enforce: boolean;
+}
+
+/** What a call asks of every limit it counts for. */
+export function claimsFor(matches: readonly Match[], taking: Taking): Claim[] {
+  return matches.flatMap((match) => {
+    const { budget } = match.rule;
+    const limits = limitsOf(match);
+    return LIMITS.flatMap((name): Claim[] => {
+      const limit = limits[name];
+      if (limit === null) return [];
+      const metric = METRIC_OF[name];
+      const block = blockPercent(budget.thresholds, taking.critical);
+      const downgrade = thresholdFor(budget.thresholds, 'downgrade', taking.critical);
+      return [
+        {
+          budgetId: budget.budgetId,
+          kind: kindOf(budget, metric),
+          counter: counterKey(match, metric),
+          metric,
+          window: windowOf(match, metric),
+          limit,
+          amount: metric === 'usd' ? taking.amountNano : metric === 'tokens' ? taking.tokens : 1n,
+          // A cheaper model takes as many running calls as any other.
+          downgradeAt: downgrade === null || metric === 'concurrent' ? null : percentOf(limit, downgrade),
+          blockAt: block === null ? null : percentOf(limit, block),
+          enforced: taking.enforce && budget.enforcement === 'enforce',
+          silent: budget.warming || budget.paused,
+          rate: isRate(budget, metric),
+        },
+      ];
+    });
+  });
+}
+
+function isRate({ period }: Budget, metric: Metric): boolean {
+  return (metric === 'requests' || metric === 'tokens') && (period.kind === 'rolling' || period.kind === 'hour');
+}
+
+function kindOf(budget: Budget, metric: Metric): Claim['kind'] {
+  if (budget.scope.api_key_id !== undefined || budget.per.includes('api_key_id')) return 'key';
+  return metric === 'concurrent' || isRate(budget, metric) ? 'rate' : 'budget';
+}
+
+/** The period, or the aligned window of a rolling budget, in which its counters are numbered. */
+export function slotMsOf(budget: Pick<Budget, 'period'>, span: Span | null, atMs: number): number {
+  return budget.period.kind === 'rolling' ? bucketStart(atMs, budget.period.seconds * 1_000) : (span?.startsAtMs ?? 0);
+}
+
+export function slotKey(ruleKey: string, slotMs: number): string {
+  return `${ruleKey} ${slotMs}`;
+}
+
+/** Where PostgreSQL keeps what a match has used: its period's start, or the sub-bucket of `atMs`. */
+export function periodMsOf(match: Match, atMs: number): number {
+  const { period } = match.rule.budget;
+  return period.kind === 'rolling' ? bucketStart(atMs, bucketMsOf(period.seconds)) : (match.span?.startsAtMs ?? 0);
+}
