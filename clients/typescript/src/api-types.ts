@@ -138,7 +138,7 @@ export interface components {
             max_output_tokens: number | null;
             reason: {
                 /** @enum {string} */
-                code: "ok" | "insufficient_funds" | "in_flight_exhausted" | "too_large" | "tenant_missing" | "tenant_unknown" | "tenant_suspended" | "model_unpriced" | "store_unavailable";
+                code: "ok" | "threshold_downgrade" | "budget_downgrade" | "insufficient_funds" | "in_flight_exhausted" | "too_large" | "budget_exhausted" | "rate_limited" | "concurrency_limited" | "tenant_missing" | "tenant_unknown" | "tenant_suspended" | "key_revoked" | "model_not_allowed" | "model_unpriced" | "store_unavailable";
                 message: string;
                 /** @enum {string} */
                 scope: "tenant" | "budget" | "rate" | "key" | "model";
@@ -265,6 +265,8 @@ export interface operations {
                     assistant_id?: string | null;
                     thread_id?: string | null;
                     request_id?: string | null;
+                    /** @description The text of one of the tenant's keys: names the tenant and binds the call to what the key may do */
+                    api_key?: string | null;
                     api_key_id?: string | null;
                     provider?: string | null;
                     model?: string | null;
@@ -272,7 +274,7 @@ export interface operations {
                     max_output_tokens?: number | null;
                     /** @description Overrides the estimate */
                     estimated_cost_usd?: string | null;
-                    /** @description Counts only where the key or feature may be critical; none may yet */
+                    /** @description Counts only where the key may be critical */
                     priority?: ("normal" | "critical") | null;
                     tags?: {
                         [key: string]: string;
