@@ -9,6 +9,7 @@ import { Reporting20261122000600 } from './20261122000600-reporting.js';
 import { Quota20261122000700 } from './20261122000700-quota.js';
 import { QuotaBudgets20261122000800 } from './20261122000800-quota-budgets.js';
 import { TenantKeys20261122000810 } from './20261122000810-tenant-keys.js';
+import { SourceAuthorizeHeaders20261122000850 } from './20261122000850-source-authorize-headers.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -20,4 +21,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Quota20261122000700,
   QuotaBudgets20261122000800,
   TenantKeys20261122000810,
+  SourceAuthorizeHeaders20261122000850,
 ];
