@@ -19,35 +19,31 @@ export const ANSWER_HEADERS = {
 };
 
 /** LiteLLM's generic_guardrail_api: what it takes for a request, of which everything else is left unread. */
-export const guardrailBody = z
-  .object({
-    input_type: z.enum(['request', 'response']),
-    litellm_call_id: z.string().nullish(),
-    litellm_trace_id: z.string().nullish(),
-    model: z.string().nullish(),
-    texts: z.array(z.string()).nullish(),
-    structured_messages: z.array(z.unknown()).nullish(),
-    tools: z.array(z.unknown()).nullish(),
-    images: z.array(z.string()).nullish(),
-    request_data: z.record(z.string(), z.unknown()).nullish().meta({ description: 'user_api_key_*: whom the proxy knows' }),
-    request_headers: z.record(z.string(), z.string()).nullish(),
-    additional_provider_specific_params: z.record(z.string(), z.unknown()).nullish(),
-  })
-  .meta({ id: 'LiteLlmGuardrailRequest' });
+export const guardrailBody = z.object({
+  input_type: z.enum(['request', 'response']),
+  litellm_call_id: z.string().nullish(),
+  litellm_trace_id: z.string().nullish(),
+  model: z.string().nullish(),
+  texts: z.array(z.string()).nullish(),
+  structured_messages: z.array(z.unknown()).nullish(),
+  tools: z.array(z.unknown()).nullish(),
+  images: z.array(z.string()).nullish(),
+  request_data: z.record(z.string(), z.unknown()).nullish().meta({ description: 'user_api_key_*: whom the proxy knows' }),
+  request_headers: z.record(z.string(), z.string()).nullish(),
+  additional_provider_specific_params: z.record(z.string(), z.unknown()).nullish(),
+});
 
 export const guardrailAnswer = z.object({ action: z.enum(['NONE', 'BLOCKED']), blocked_reason: z.string().optional() }).meta({ id: 'LiteLlmGuardrailAnswer' });
 export type GuardrailAnswer = z.infer<typeof guardrailAnswer>;
 
 /** Portkey's webhook check. */
-export const portkeyBody = z
-  .object({
-    eventType: z.enum(['beforeRequestHook', 'afterRequestHook']),
-    requestType: z.string().nullish(),
-    provider: z.string().nullish(),
-    metadata: z.record(z.string(), z.unknown()).nullish(),
-    request: z.object({ json: z.record(z.string(), z.unknown()).nullish() }).nullish(),
-  })
-  .meta({ id: 'PortkeyHook' });
+export const portkeyBody = z.object({
+  eventType: z.enum(['beforeRequestHook', 'afterRequestHook']),
+  requestType: z.string().nullish(),
+  provider: z.string().nullish(),
+  metadata: z.record(z.string(), z.unknown()).nullish(),
+  request: z.object({ json: z.record(z.string(), z.unknown()).nullish() }).nullish(),
+});
 
 export const portkeyAnswer = z
   .object({
