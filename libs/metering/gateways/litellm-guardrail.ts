@@ -36,11 +36,13 @@ export function readLiteLlmGuardrail(item: JsonObject, attribution: Attribution)
 
 function asReport(item: JsonObject, settings: JsonObject): JsonObject {
   const key = objectAt(item, 'request_data');
-  const headers = Object.entries(objectAt(item, 'request_headers')).filter(([, value]) => typeof value === 'string' && value !== WITHHELD);
+  const headers = Object.entries(objectAt(item, 'request_headers')).flatMap(([name, value]) =>
+    typeof value === 'string' && value !== WITHHELD ? [[name, value] as const] : [],
+  );
   const written = headers.find(([name]) => name.toLowerCase() === METADATA_HEADER)?.[1];
   return {
-    metadata: { ...key, requester_metadata: settings, ...(typeof written === 'string' ? { spend_logs_metadata: parsedObject(written) } : {}) },
-    request_tags: headers.map(([name, value]) => `${name}: ${String(value)}`),
+    metadata: { ...key, requester_metadata: settings, ...(written === undefined ? {} : { spend_logs_metadata: parsedObject(written) }) },
+    request_tags: headers.map(([name, value]) => `${name}: ${value}`),
     ...(typeof key['user_api_key_end_user_id'] === 'string' ? { end_user: key['user_api_key_end_user_id'] } : {}),
     ...(typeof item['litellm_trace_id'] === 'string' ? { trace_id: item['litellm_trace_id'] } : {}),
   };

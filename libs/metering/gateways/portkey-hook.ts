@@ -10,7 +10,7 @@ import { attributeLiteLlm } from './litellm-attribution.js';
 import { idOf, objectAt } from './litellm-fields.js';
 
 /** These calls answer with numbers, not with text. */
-const WITHOUT_TEXT: ReadonlySet<string> = new Set(['embed', 'moderate']);
+const WITHOUT_TEXT: ReadonlySet<unknown> = new Set(['embed', 'moderate']);
 
 export interface PortkeyQuestion extends GatewayQuestion {
   /** The request's body as Portkey will send it; null where it has none. */
@@ -27,7 +27,7 @@ export function readPortkeyHook(item: JsonObject): PortkeyQuestion | null {
   return {
     ...attributeLiteLlm({ metadata: { requester_metadata: metadata } }, {}),
     ...size,
-    maxOutputTokens: WITHOUT_TEXT.has(String(item['requestType'])) ? 0 : size.maxOutputTokens,
+    maxOutputTokens: WITHOUT_TEXT.has(item['requestType']) ? 0 : size.maxOutputTokens,
     callId: idOf(metadata['call_id']),
     provider: idOf(item['provider']),
     body,

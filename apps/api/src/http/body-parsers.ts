@@ -66,6 +66,10 @@ export function registerBodyParsers(instance: FastifyInstance): void {
     if (request.routeOptions.config.anyBody === true) done(null, body);
     else done(new DomainError(UNSUPPORTED_TYPE));
   });
+  // Traefik asks with GET and the client's body, which Fastify leaves unread.
+  instance.addHook('preValidation', async (request) => {
+    if (request.routeOptions.config.anyBody === true && request.body === undefined && announcesBody(request)) request.body = await beginningOf(request.raw);
+  });
   // A compressed body would be parsed as noise, and inflating one is how a small request becomes a huge one.
   instance.addHook('preParsing', (request, _reply, payload, done) => {
     const encoding = request.headers['content-encoding'];
@@ -80,6 +84,21 @@ export function registerBodyParsers(instance: FastifyInstance): void {
 /** Whether the body came as NDJSON, so that `request.body` is its text. */
 export function isNdjson(request: FastifyRequest): boolean {
   return NDJSON_TYPES.test((request.headers['content-type'] ?? '').toLowerCase());
+}
+
+function announcesBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** At most {@link BODY_LIMIT_BYTES}; the rest is let go by, as it is where a gateway sends only the beginning. */
+async function beginningOf(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of stream) {
+    if (size < BODY_LIMIT_BYTES) parts.push(part);
+    size += part.length;
+  }
+  return Buffer.concat(parts).subarray(0, BODY_LIMIT_BYTES);
 }
 
 function readText(body: Buffer, done: (error: Error | null, value?: unknown) => void): void {
