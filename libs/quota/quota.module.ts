@@ -13,6 +13,7 @@ import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, To
 import { CrossingReader } from './application/crossing-reader.js';
 import { DecisionLog } from './application/decision-log.js';
 import { EstimateCall } from './application/estimate-call.js';
+import { FollowTimeZones } from './application/follow-time-zones.js';
 import { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
 import { HoldEvents } from './application/hold-events.js';
 import { HoldJournal } from './application/hold-journal.js';
@@ -27,7 +28,7 @@ import { QuotaService, type QuotaTruth } from './application/quota-service.js';
 import { QuotaStore } from './application/quota-store.js';
 import { DecisionReader } from './application/read-decisions.js';
 import { ReadHeld } from './application/read-held.js';
-import { ReadLimits } from './application/read-limits.js';
+import { ReadLimits, type StandingRows } from './application/read-limits.js';
 import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
 import { RuleBook } from './application/rule-book.js';
@@ -37,7 +38,7 @@ import { WarmBudgets } from './application/warm-budgets.js';
 import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
 import { MemoryQuotaStore } from './memory/memory-quota-store.js';
 import { backFill } from './postgres/back-fill.js';
-import { forgetCounters } from './postgres/counter-rows.js';
+import { forgetCounters, readLiveCounters } from './postgres/counter-rows.js';
 import { forgetDecisions, insertDecisions } from './postgres/decision-rows.js';
 import { assertEpoch, epochOf } from './postgres/epoch.js';
 import { writeHolds } from './postgres/hold-rows.js';
@@ -64,6 +65,7 @@ export interface QuotaModuleOptions {
 const SETTINGS = Symbol('tollgate.quota-settings');
 const TRUTH = Symbol('tollgate.quota-truth');
 const FORGOTTEN = Symbol('tollgate.forgotten-holds');
+const STANDING = Symbol('tollgate.standing-rows');
 
 function truthOf(database: Database, funding: FundingSource, book: RuleBook, clock: Clock, settings: QuotaModuleSettings): QuotaTruth {
   const rules = async (tx: Sql, tenantIds: readonly string[]) => await book.readSnapshot(tx, tenantIds);
@@ -85,6 +87,26 @@ function journalOf(database: Database, fence: QuotaFence, logger: Logger): HoldJ
   );
 }
 
+function standingRows(database: Database, holds: HoldReader, funding: FundingSource): StandingRows {
+  return {
+    hasHeld: async (tenantId) => await holds.hasHeld(tenantId),
+    counters: async (tenantId, rules, nowMs) => (await readLiveCounters(database, new Map([[tenantId, rules]]), nowMs)).get(tenantId) ?? [],
+    postedNano: async (tenantId) => (await funding.wallets(database, [tenantId])).get(tenantId)?.postedNano ?? 0n,
+  };
+}
+
+const budgetProviders = [
+  {
+    provide: WarmBudgets,
+    inject: [Database, BudgetStore, RuleBook, PostedSpendReader, Clock],
+    useFactory: (database: Database, store: BudgetStore, book: RuleBook, events: PostedSpendReader, clock: Clock) =>
+      new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
+  },
+  { provide: STANDING, inject: [Database, HoldReader, FundingSource], useFactory: standingRows },
+  { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
+  { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
+];
+
 const useCases = [
   useCase(QuotaService, [QuotaStore, HoldJournal, TRUTH, QuotaFence, Clock, SETTINGS]),
   useCase(EstimateCall, [PriceBook, OutputSizes]),
@@ -98,9 +120,10 @@ const useCases = [
   useCase(PutOverride, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(RemoveOverride, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(TopUpBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(FollowTimeZones, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
   useCase(ReadBudgets, [Database, BudgetStore]),
   useCase(PutRoutes, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
-  useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, Database, Clock]),
+  useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, STANDING, Database, Clock]),
   useCase(FindHold, [QuotaService, HoldReader]),
   useCase(SettleHold, [FindHold, HoldEvents, Clock]),
   useCase(ReleaseHold, [QuotaService, FindHold]),
@@ -174,14 +197,7 @@ export class QuotaModule {
           useFactory: (journal: HoldJournal, log: DecisionLog, held: QuotaFence, database: Database) =>
             new StopPromising(journal, log, held, (epoch) => sealCeilings(database, epoch)),
         },
-        {
-          provide: WarmBudgets,
-          inject: [Database, BudgetStore, RuleBook, PostedSpendReader, Clock],
-          useFactory: (database: Database, store: BudgetStore, book: RuleBook, events: PostedSpendReader, clock: Clock) =>
-            new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
-        },
-        { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
-        { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
+        ...budgetProviders,
         { ...useCase(PostgresHoldReader, [Database]), provide: HoldReader },
         { ...useCase(PostgresDecisionReader, [Database]), provide: DecisionReader },
         ...useCases,

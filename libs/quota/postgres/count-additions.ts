@@ -137,7 +137,7 @@ async function noteCrossings(tx: Sql, crossed: readonly Crossed[], at: Date): Pr
       plainArray(budgets.map((budget) => budget.version)),
       textArray(crossed.map(({ addition }) => addition.match.rule.key)),
       plainArray(crossed.map(({ addition }) => addition.periodMs)),
-      timeArray(crossed.map(({ addition }) => (addition.match.span?.endsAtMs == null ? null : new Date(addition.match.span.endsAtMs)))),
+      timeArray(crossed.map(({ addition }) => endOf(addition))),
       textArray(crossed.map(({ addition }) => addition.match.valueKey)),
       textArray(crossed.map(({ addition }) => JSON.stringify(addition.values))),
       textArray(crossed.map(({ metric }) => metric)),
@@ -155,6 +155,11 @@ async function noteCrossings(tx: Sql, crossed: readonly Crossed[], at: Date): Pr
       .filter(({ crossingId }) => fresh.has(crossingId))
       .map((crossing) => ({ tenantId: crossing.addition.tenantId, tenantSeq: null, topic: CROSSED_TOPIC, payload: payloadOf(crossing) })),
   );
+}
+
+function endOf({ match }: Addition): Date | null {
+  const endsAtMs = match.span?.endsAtMs ?? null;
+  return endsAtMs === null ? null : new Date(endsAtMs);
 }
 
 function payloadOf({ crossingId, addition, metric, percent, action, limit, used }: Crossed): Record<string, unknown> {

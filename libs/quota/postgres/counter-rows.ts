@@ -62,7 +62,8 @@ export async function addToCounters(tx: Sql, additions: readonly Addition[]): Pr
 /** When a counter may be forgotten: a sub-bucket an hour after it left its window, a period when no event of it is admitted any more. */
 export function expiryOf({ period }: Pick<Budget, 'period'>, span: Span | null, periodMs: number): number | null {
   if (period.kind === 'rolling') return periodMs + 2 * period.seconds * 1_000 + HOUR_MS;
-  return span?.endsAtMs == null ? null : span.endsAtMs + KEPT_MS;
+  const endsAtMs = span?.endsAtMs ?? null;
+  return endsAtMs === null ? null : endsAtMs + KEPT_MS;
 }
 
 /** Removes what nobody asks for any more, in rounds. */
