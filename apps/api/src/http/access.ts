@@ -4,7 +4,7 @@
  */
 import { applyDecorators, createParamDecorator, type CustomDecorator, type ExecutionContext } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
-import { ApiBearerAuth } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiSecurity } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { InvariantError } from '#libs/kernel/index.js';
 import type { Caller, Scope } from '#libs/tenancy/index.js';
@@ -29,6 +29,9 @@ export type RouteAccess =
       readonly gatewayKeys: boolean;
     };
 
+/** Its name in the OpenAPI document. */
+export const GATEWAY_KEY = 'gateway_key';
+
 /**
  * What a key bound to one tenant or source may do on an admin route whose path names no tenant:
  * `refuse` answers 403; `checked` says that the controller itself keeps the key inside its tenant.
@@ -44,7 +47,11 @@ export type BoundKeys = 'refuse' | 'checked';
 export function RequireScope(scope: Scope, options: { boundKeys?: BoundKeys; textBody?: boolean; gatewayAsks?: boolean } = {}): MethodDecorator {
   const gatewayKeys = options.gatewayAsks ?? false;
   const access: RouteAccess = { kind: 'scoped', scope, boundKeys: options.boundKeys ?? (scope === 'admin' ? 'refuse' : 'checked'), gatewayKeys };
-  return applyDecorators(RouteConfig({ access, bodyAsText: options.textBody ?? false, anyBody: gatewayKeys }), ApiBearerAuth());
+  return applyDecorators(
+    RouteConfig({ access, bodyAsText: options.textBody ?? false, anyBody: gatewayKeys }),
+    ApiBearerAuth(),
+    ...(gatewayKeys ? [ApiSecurity(GATEWAY_KEY)] : []),
+  );
 }
 
 /** A route that needs no key: health, documents, and webhooks whose signature the handler verifies. */
