@@ -19,6 +19,8 @@ const shared = {
   testEnvironmentOptions: { customExportConditions: ['source', 'node', 'node-addons'] },
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   testEnvironment: 'node',
+  // Other people's programs that e2e tests start (scripts/gateways.sh).
+  modulePathIgnorePatterns: ['<rootDir>/.gateways/'],
 };
 
 export default {

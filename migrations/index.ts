@@ -13,6 +13,7 @@ import { QuotaCaptureAgain20261122000730 } from './20261122000730-quota-capture-
 import { QuotaBudgets20261122000800 } from './20261122000800-quota-budgets.js';
 import { TenantKeys20261122000810 } from './20261122000810-tenant-keys.js';
 import { TenantKeyRevision20261122000820 } from './20261122000820-tenant-key-revision.js';
+import { SourceAuthorizeHeaders20261122000850 } from './20261122000850-source-authorize-headers.js';
 import { Alerting20261122000900 } from './20261122000900-alerting.js';
 import { LedgerLotsByTenant20261122000910 } from './20261122000910-ledger-lots-by-tenant.js';
 
@@ -30,6 +31,7 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   QuotaBudgets20261122000800,
   TenantKeys20261122000810,
   TenantKeyRevision20261122000820,
+  SourceAuthorizeHeaders20261122000850,
   Alerting20261122000900,
   LedgerLotsByTenant20261122000910,
 ];

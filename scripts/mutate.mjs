@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 
 const ROOT = process.cwd();
-const LEFT_OUT = /^(node_modules|data|coverage|\.git|\.venv.*|bench\/results)$/;
+const LEFT_OUT = /^(node_modules|data|coverage|\.git|\.venv.*|\.gateways|bench\/results)$/;
 // A named test takes a second, a service test some ten (it starts a database); a mutation that makes a test hang is caught as well.
 const TEST_TIMEOUT_MS = 120_000;
 

@@ -18,8 +18,22 @@ export { MAX_EVENTS_PER_CALL, RecordEvents, type RecordedEvents, type RecordedIt
 export { RequeueQuarantined } from './application/requeue-quarantined.js';
 export { SourceDirectory } from './application/source-directory.js';
 export { ForgetOldEventKeys, KeepPartitionsAhead, MeasurePostingLag, SweepPending } from './application/sweep-pending.js';
-export { BUILT_IN_SOURCES, GATEWAYS, ON_NEW_TENANT, type Gateway, type Source } from './domain/source.js';
+export {
+  AUTHORIZE_HEADER_FIELDS,
+  BUILT_IN_SOURCES,
+  defaultAuthorizeHeader,
+  GATEWAYS,
+  ON_NEW_TENANT,
+  type AuthorizeHeaderField,
+  type AuthorizeHeaders,
+  type Gateway,
+  type Source,
+} from './domain/source.js';
 export { ATTRIBUTION_FIELDS, QUALITY_RANK, type SpendReport, type UsageQuality } from './domain/spend-event.js';
 export { spendEventSchema } from './gateways/api.js';
+export { changedCall, readCallBody, type CallSize } from './gateways/call-body.js';
+export type { GatewayQuestion } from './gateways/gateway-question.js';
+export { readLiteLlmGuardrail } from './gateways/litellm-guardrail.js';
+export { readPortkeyHook } from './gateways/portkey-hook.js';
 export { splitLiteLlmBody } from './gateways/litellm.js';
 export { MeteringModule } from './metering.module.js';

@@ -68,6 +68,16 @@ export async function readOpenApi(api: TestApi): Promise<{ operations: readonly 
   return { operations, resolve };
 }
 
+/** Dialects of authorize that answer 200 with a "no" in the body, also to a question they cannot read: their gateway may take an error for a yes. */
+export function saysNoInItsBody(operation: Operation): boolean {
+  return /^\/v1\/authorize\/(?:litellm|portkey)/.test(operation.path);
+}
+
+/** Takes a body of any kind or none for the question of a gateway. */
+export function takesAnyBody(operation: Operation): boolean {
+  return operation.path.startsWith('/v1/authorize/');
+}
+
 /** The path of an operation with its parameters filled in. */
 export function fillPath(path: string, params: Readonly<Record<string, string>>): string {
   return path.replaceAll(/\{(\w+)\}/g, (_match, name: string) => encodeURIComponent(params[name] ?? 'x'));

@@ -4,7 +4,7 @@
  * a gateway untouched, so a test decides per call what the provider counts and how it misbehaves.
  */
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** What a provider counts for one call; figures of a real provider's own shape are derived from it. */
@@ -37,6 +37,8 @@ export interface UpstreamCall {
   readonly model: string;
   readonly responseId: string;
   readonly stream: boolean;
+  readonly maxTokens: number | undefined;
+  readonly headers: IncomingHttpHeaders;
   /** Set once the client side has gone away before the answer was complete. */
   aborted: boolean;
 }
@@ -72,6 +74,7 @@ async function closeServer(server: Server): Promise<void> {
 interface ChatRequest {
   model: string;
   stream?: boolean;
+  max_tokens?: number;
   stream_options?: { include_usage?: boolean };
   messages: { role: string; content: string | { type: string; text?: string }[] }[];
 }
@@ -91,6 +94,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, calls:
     model: body.model,
     responseId: `${openAi ? 'chatcmpl' : 'msg'}-upstream-${calls.length + 1}`,
     stream: body.stream === true,
+    maxTokens: body.max_tokens,
+    headers: request.headers,
     aborted: false,
   };
   calls.push(call);

@@ -1,7 +1,7 @@
 import { DomainError, type Clock, type JsonObject } from '#libs/kernel/index.js';
 import type { AuditLog, ChangeContext } from '#libs/platform/audit/audit-log.js';
 import type { Database } from '#libs/platform/postgres/database.js';
-import type { Gateway, OnNewTenant, Source } from '../domain/source.js';
+import { AUTHORIZE_HEADER_FIELDS, authorizeHeaderProblem, type AuthorizeHeaders, type Gateway, type OnNewTenant, type Source } from '../domain/source.js';
 import type { Attribution } from '../domain/spend-event.js';
 import { pathProblem } from '../gateways/read-item.js';
 import type { SourceDirectory } from './source-directory.js';
@@ -14,6 +14,7 @@ export interface PutSourceInput {
   readonly attribution: Attribution | undefined;
   readonly defaults: { readonly environment?: string } | undefined;
   readonly onNewTenant: OnNewTenant | undefined;
+  readonly authorizeHeaders: AuthorizeHeaders | undefined;
 }
 
 /** Makes or changes a source; a field left out keeps its value. Audited in the same transaction. */
@@ -25,7 +26,7 @@ export class PutSource {
     private readonly clock: Clock,
   ) {}
 
-  /** @throws DomainError source.gateway_required, source.gateway_fixed, source.attribution_path */
+  /** @throws DomainError source.gateway_required, source.gateway_fixed, source.attribution_path, source.authorize_header */
   async execute(input: PutSourceInput, change: ChangeContext): Promise<Source> {
     const now = this.clock.now();
     const source = await this.database.transaction(async (tx) => {
@@ -58,6 +59,7 @@ function toAudit(source: Source): JsonObject {
     attribution: Object.fromEntries(Object.entries(source.attribution).map(([field, paths]) => [field, [...paths]])),
     defaults: { ...source.defaults },
     on_new_tenant: source.onNewTenant,
+    authorize_headers: { ...source.authorizeHeaders },
   };
 }
 
@@ -70,6 +72,7 @@ function merge(before: Source | null, input: PutSourceInput, now: Date): Source 
     throw invalid('source.gateway_fixed', 'gateway', 'cannot change: its events are identified by it; make another source');
   }
   if (input.attribution !== undefined) checkPaths(gateway, input.attribution);
+  if (input.authorizeHeaders !== undefined) checkHeaders(input.authorizeHeaders);
   return {
     sourceId: input.sourceId,
     gateway,
@@ -78,6 +81,7 @@ function merge(before: Source | null, input: PutSourceInput, now: Date): Source 
     attribution: input.attribution ?? before?.attribution ?? {},
     defaults: input.defaults ?? before?.defaults ?? {},
     onNewTenant: input.onNewTenant ?? before?.onNewTenant ?? 'create',
+    authorizeHeaders: input.authorizeHeaders ?? before?.authorizeHeaders ?? {},
     createdAt: before?.createdAt ?? now,
     updatedAt: now,
   };
@@ -90,6 +94,14 @@ function checkPaths(gateway: Gateway, attribution: Attribution): void {
       const rule = pathProblem(gateway, path);
       if (rule !== null) throw invalid('source.attribution_path', `attribution.${field}[${index}]`, rule);
     });
+  }
+}
+
+function checkHeaders(headers: AuthorizeHeaders): void {
+  for (const field of AUTHORIZE_HEADER_FIELDS) {
+    const name = headers[field];
+    const rule = name === undefined ? null : authorizeHeaderProblem(field, name);
+    if (rule !== null) throw invalid('source.authorize_header', `authorize_headers.${field}`, rule);
   }
 }
 

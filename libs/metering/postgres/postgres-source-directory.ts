@@ -2,7 +2,7 @@
 import { SECOND_MS, type Clock } from '#libs/kernel/index.js';
 import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import { SourceDirectory } from '../application/source-directory.js';
-import type { Gateway, OnNewTenant, Source } from '../domain/source.js';
+import type { AuthorizeHeaders, Gateway, OnNewTenant, Source } from '../domain/source.js';
 import type { Attribution } from '../domain/spend-event.js';
 
 interface SourceRow {
@@ -13,6 +13,7 @@ interface SourceRow {
   attribution: Attribution;
   defaults: Source['defaults'];
   on_new_tenant: OnNewTenant;
+  authorize_headers: AuthorizeHeaders;
   created_at: Date;
   updated_at: Date;
 }
@@ -55,10 +56,11 @@ export class PostgresSourceDirectory extends SourceDirectory {
 
   override async write(tx: Sql, source: Source): Promise<void> {
     await tx.execute(
-      `INSERT INTO metering.source (source_id, gateway, trust_tenant, trust_cost, attribution, defaults, on_new_tenant, created_at, updated_at)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+      `INSERT INTO metering.source (source_id, gateway, trust_tenant, trust_cost, attribution, defaults, on_new_tenant, created_at, updated_at, authorize_headers)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
        ON CONFLICT (source_id) DO UPDATE SET trust_tenant = excluded.trust_tenant, trust_cost = excluded.trust_cost,
-         attribution = excluded.attribution, defaults = excluded.defaults, on_new_tenant = excluded.on_new_tenant, updated_at = excluded.updated_at`,
+         attribution = excluded.attribution, defaults = excluded.defaults, on_new_tenant = excluded.on_new_tenant,
+         authorize_headers = excluded.authorize_headers, updated_at = excluded.updated_at`,
       [
         source.sourceId,
         source.gateway,
@@ -69,6 +71,7 @@ export class PostgresSourceDirectory extends SourceDirectory {
         source.onNewTenant,
         source.createdAt,
         source.updatedAt,
+        JSON.stringify(source.authorizeHeaders),
       ],
     );
   }
@@ -87,6 +90,7 @@ function fromRow(row: SourceRow): Source {
     attribution: row.attribution,
     defaults: row.defaults,
     onNewTenant: row.on_new_tenant,
+    authorizeHeaders: row.authorize_headers,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };

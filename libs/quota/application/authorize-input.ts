@@ -27,4 +27,9 @@ export interface AuthorizeInput {
   readonly maySetUpTenants: () => Promise<boolean>;
   /** Whether the caller is in the path of the call, so that an unanswered hold was most likely used. */
   readonly inPath: boolean;
+  /**
+   * What the caller can do with another answer than "as asked"; absent: anything. `same_provider` can swap the model but not where it
+   * goes; `nothing` can only let the call pass as it is, so neither a cheaper model nor a shorter answer is offered.
+   */
+  readonly canChange?: 'same_provider' | 'nothing';
 }

@@ -47,7 +47,7 @@ export class PlanCandidates {
     const asked = optionOf(plan, plan.input.model, true, plan.estimated);
     const { model } = plan.input;
     const ladder: Option[] = [];
-    for (const step of model === null ? [] : plan.rules.ladder(model).slice(0, LONGEST_LADDER)) {
+    for (const step of model === null || plan.input.canChange === 'nothing' ? [] : plan.rules.ladder(model).slice(0, LONGEST_LADDER)) {
       if (!mayCall(plan.models, step)) continue;
       const estimated = await this.estimateStep(plan, step, plan.input.maxOutputTokens);
       if (estimated !== null) ladder.push(optionOf(plan, step, false, estimated));
@@ -58,7 +58,7 @@ export class PlanCandidates {
   /** The same options with the longest answer that fits their rooms; those for which none does are left out. */
   async cut(plan: PlanInput, options: readonly Option[], rooms: readonly Room[]): Promise<Option[]> {
     const { maxOutputTokens, estimatedCostNano } = plan.input;
-    if (maxOutputTokens === null || estimatedCostNano !== null) return [];
+    if (maxOutputTokens === null || estimatedCostNano !== null || plan.input.canChange === 'nothing') return [];
     const shorter: Option[] = [];
     for (const [index, option] of options.entries()) {
       const room = rooms[index];
@@ -85,9 +85,10 @@ export class PlanCandidates {
     return fits;
   }
 
-  /** With the asked provider where it has the model, else with the one that the name means. */
+  /** With the asked provider where it has the model, else, where the caller may go elsewhere, with the one that the name means. */
   private async estimateStep({ input, tenant, now }: PlanInput, model: string, maxOutputTokens: number | null): Promise<Estimated | null> {
-    for (const provider of input.provider === null ? [null] : [input.provider, null]) {
+    const providers = input.provider === null ? [null] : input.canChange === 'same_provider' ? [input.provider] : [input.provider, null];
+    for (const provider of providers) {
       const outcome = await this.estimate.execute({ ...input, provider, model, maxOutputTokens, estimatedCostNano: null }, tenant, now);
       if (outcome.ok) return outcome;
     }

@@ -4,7 +4,7 @@
  */
 import { applyDecorators, createParamDecorator, type CustomDecorator, type ExecutionContext } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
-import { ApiBearerAuth } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiSecurity } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { InvariantError } from '#libs/kernel/index.js';
 import type { Caller, Scope } from '#libs/tenancy/index.js';
@@ -19,7 +19,18 @@ declare module 'fastify' {
   }
 }
 
-export type RouteAccess = { readonly kind: 'public' } | { readonly kind: 'scoped'; readonly scope: Scope; readonly boundKeys: BoundKeys };
+export type RouteAccess =
+  | { readonly kind: 'public' }
+  | {
+      readonly kind: 'scoped';
+      readonly scope: Scope;
+      readonly boundKeys: BoundKeys;
+      /** Gateways ask here: what they can send as a key is taken. */
+      readonly gatewayKeys: boolean;
+    };
+
+/** Its name in the OpenAPI document. */
+export const GATEWAY_KEY = 'gateway_key';
 
 /**
  * What a key bound to one tenant or source may do on an admin route whose path names no tenant:
@@ -31,10 +42,16 @@ export type BoundKeys = 'refuse' | 'checked';
 /**
  * The scope a key needs for this route; the scope `admin` includes the others for keys sent in the Authorization header.
  * `textBody` gives the route its JSON body as UTF-8 text: for gateways that send NDJSON and call it application/json.
+ * `gatewayAsks` is for the dialects of authorize: the key may come as `x-tollgate-key` or `x-api-key`, and the body is given as bytes, whatever it is.
  */
-export function RequireScope(scope: Scope, options: { boundKeys?: BoundKeys; textBody?: boolean } = {}): MethodDecorator {
-  const access: RouteAccess = { kind: 'scoped', scope, boundKeys: options.boundKeys ?? (scope === 'admin' ? 'refuse' : 'checked') };
-  return applyDecorators(RouteConfig({ access, bodyAsText: options.textBody ?? false }), ApiBearerAuth());
+export function RequireScope(scope: Scope, options: { boundKeys?: BoundKeys; textBody?: boolean; gatewayAsks?: boolean } = {}): MethodDecorator {
+  const gatewayKeys = options.gatewayAsks ?? false;
+  const access: RouteAccess = { kind: 'scoped', scope, boundKeys: options.boundKeys ?? (scope === 'admin' ? 'refuse' : 'checked'), gatewayKeys };
+  return applyDecorators(
+    RouteConfig({ access, bodyAsText: options.textBody ?? false, anyBody: gatewayKeys }),
+    ApiBearerAuth(),
+    ...(gatewayKeys ? [ApiSecurity(GATEWAY_KEY)] : []),
+  );
 }
 
 /** A route that needs no key: health, documents, and webhooks whose signature the handler verifies. */

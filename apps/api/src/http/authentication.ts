@@ -1,7 +1,8 @@
 /**
  * Authenticates before the body is read: a stranger's 8 MiB are never parsed. Keys travel in the Authorization header; the three other
  * carriers exist for senders that can set nothing else, so they open ingest routes only, and only for keys that hold the ingest scope
- * themselves (an admin key pasted into a URL stays useless).
+ * themselves (an admin key pasted into a URL stays useless). The dialects of authorize take headers only, by the same rule: a gateway that
+ * forwards its client's Authorization puts ours into `x-tollgate-key`, which therefore comes first.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { DomainError } from '#libs/kernel/index.js';
@@ -12,6 +13,7 @@ import { assertTenantAccess } from './tenant-access.js';
 type Credential = { readonly rawKey: string; readonly carrier: 'bearer' | 'weak' };
 
 const MAX_KEY_LENGTH = 256;
+const GATEWAY_KEY_HEADER = 'x-tollgate-key';
 
 /** Installs the check for every route. */
 export function registerAuthentication(instance: FastifyInstance, authenticate: AuthenticateCaller): void {
@@ -26,7 +28,7 @@ export function registerAuthentication(instance: FastifyInstance, authenticate: 
 
 async function admit(authenticate: AuthenticateCaller, request: FastifyRequest, access: RouteAccess & { kind: 'scoped' }): Promise<Caller> {
   const ingest = access.scope === 'ingest';
-  const credential = readCredential(request, ingest);
+  const credential = access.gatewayKeys ? readGatewayCredential(request) : readCredential(request, ingest);
   // The key is no parameter of the route: its query schema would refuse it as unknown.
   if (ingest) delete (request.query as { key?: unknown }).key;
   if (credential === null) throw refused('auth.missing', 'send a key as "Authorization: Bearer tg_..."');
@@ -41,6 +43,15 @@ async function admit(authenticate: AuthenticateCaller, request: FastifyRequest, 
     throw new DomainError({ code: 'auth.bound_key', kind: 'forbidden', publicMessage: 'this route is not for keys bound to one tenant or source' });
   }
   return caller;
+}
+
+function readGatewayCredential(request: FastifyRequest): Credential | null {
+  const own = request.headers[GATEWAY_KEY_HEADER];
+  if (typeof own === 'string' && own !== '') return { rawKey: own, carrier: 'weak' };
+  const bearer = readCredential(request, false);
+  if (bearer !== null) return bearer;
+  const header = request.headers['x-api-key'];
+  return typeof header === 'string' && header !== '' ? { rawKey: header, carrier: 'weak' } : null;
 }
 
 function readCredential(request: FastifyRequest, ingest: boolean): Credential | null {

@@ -5,6 +5,7 @@ import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, SwaggerModule, type OpenAPIObject } from '@nestjs/swagger';
 import { z } from 'zod';
 import { InvariantError } from '#libs/kernel/index.js';
+import { GATEWAY_KEY } from './access.js';
 
 const VERSION = '0.1.0';
 
@@ -25,6 +26,10 @@ export class OpenApiDocument {
       .setDescription('Usage-based billing and quota for companies that call LLMs on behalf of their customers.')
       .setVersion(VERSION)
       .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'A service key: tg_<env>_<public id>_<secret>' })
+      .addApiKey(
+        { type: 'apiKey', in: 'header', name: 'x-tollgate-key', description: 'The same, from a gateway that passes on its client’s Authorization' },
+        GATEWAY_KEY,
+      )
       .build();
     this.made = SwaggerModule.createDocument(app, frame, { standardSchemaConverter: (schema, { schemaType }) => convert(schema, schemaType) });
   }

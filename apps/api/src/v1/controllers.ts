@@ -17,6 +17,9 @@ import { LedgerController } from './ledger/ledger.controller.js';
 import { LimitsController } from './limits/limits.controller.js';
 import { ModelAliasesController } from './model-aliases/model-aliases.controller.js';
 import { ModelsController } from './models/models.controller.js';
+import { ForwardController } from './dialects/forward.controller.js';
+import { LiteLlmGuardrailController } from './dialects/litellm.controller.js';
+import { PortkeyController } from './dialects/portkey.controller.js';
 import { DocsController } from './ops/docs.controller.js';
 import { OpsController } from './ops/ops.controller.js';
 import { PlansController } from './plans/plans.controller.js';
@@ -36,6 +39,9 @@ export const controllers: Type[] = [
   OpsController,
   DocsController,
   AuthorizeController,
+  ForwardController,
+  LiteLlmGuardrailController,
+  PortkeyController,
   HoldsController,
   DecisionsController,
   EventsController,

@@ -29,7 +29,15 @@ export class SourcesController {
   ): Promise<z.infer<typeof sourceWire>> {
     const defaults = body.defaults === undefined ? undefined : body.defaults.environment === undefined ? {} : { environment: body.defaults.environment };
     const source = await this.putSource.execute(
-      { sourceId, gateway: body.gateway, trust: body.trust, attribution: body.attribution, defaults, onNewTenant: body.on_new_tenant },
+      {
+        sourceId,
+        gateway: body.gateway,
+        trust: body.trust,
+        attribution: body.attribution,
+        defaults,
+        onNewTenant: body.on_new_tenant,
+        authorizeHeaders: body.authorize_headers,
+      },
       { actor: caller.actor, requestId },
     );
     return toWire(source);

@@ -10,6 +10,7 @@ export function toWire(source: Source): z.infer<typeof sourceWire> {
     attribution: Object.fromEntries(Object.entries(source.attribution).map(([field, fieldPaths]) => [field, [...fieldPaths]])),
     defaults: { ...source.defaults },
     on_new_tenant: source.onNewTenant,
+    authorize_headers: { ...source.authorizeHeaders },
     created_at: source.createdAt.toISOString(),
     updated_at: source.updatedAt.toISOString(),
   };
