@@ -79,13 +79,17 @@ describeWithLiteLlm('a real LiteLLM proxy that asks before every call', () => {
     }
     expect(refusal?.status).toBe(402);
     expect(refusal?.text).toMatch(/insufficient_funds|too_large/);
-    // 12 x 0.004025 = 0.0483 fits into 0.05, a thirteenth does not.
-    expect(passed).toBe(12);
+    // 12 x 0.004025 = 0.0483 fits into 0.05; of a thirteenth only a shorter answer does, and what is left then is not worth a word.
+    expect(passed).toBe(13);
+    await nothingHeld('tight');
+    const left = parseUsd((await balance('tight'))['posted_usd'] ?? '');
+    expect(left >= 0n && left < parseUsd('0.05') - 12n * parseUsd('0.004025')).toBe(true);
+    expect(upstream.calls.map(({ maxTokens }) => maxTokens).filter((maxTokens) => maxTokens !== 400)).toHaveLength(1);
     expect((await call('rich')).status).toBe(200);
     await grant('tight', '1');
     expect((await call('tight')).status).toBe(200);
     await nothingHeld('tight');
-    expect((await balance('tight'))['posted_usd']).toBe(formatUsd(parseUsd('1.05') - 13n * parseUsd('0.004025')));
+    expect((await balance('tight'))['posted_usd']).toBe(formatUsd(left + parseUsd('1') - parseUsd('0.004025')));
   });
 
   it('a refusal upstream, a fallback to a second model and its success leave one charge and no hold', async () => {

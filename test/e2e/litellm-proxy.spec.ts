@@ -15,7 +15,7 @@ const GLOBEX = { headers: { 'x-tenant-id': 'globex' } };
 const GRANTED = '10.000000000';
 
 function chat(model: string, script: UpstreamScript, extra: object = {}): object {
-  return { model, max_tokens: 500, messages: [{ role: 'user', content: scripted(script) }], ...extra };
+  return { model, max_tokens: 1_000, messages: [{ role: 'user', content: scripted(script) }], ...extra };
 }
 
 function countsOf(names: readonly string[]): Record<string, number> {

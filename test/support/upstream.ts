@@ -82,7 +82,7 @@ interface ChatRequest {
 async function answer(request: IncomingMessage, response: ServerResponse, calls: UpstreamCall[]): Promise<void> {
   const path = (request.url ?? '').split('?')[0] ?? '';
   const body = JSON.parse(await readBody(request)) as ChatRequest;
-  const script = scriptOf(body);
+  const script = withinLimit(scriptOf(body), body.max_tokens);
   const openAi = path.endsWith('/chat/completions');
   if (!openAi && !path.endsWith('/messages')) {
     sendJson(response, 404, { error: { message: `nothing at ${path}` } });
@@ -125,6 +125,12 @@ function scriptOf(body: ChatRequest): UpstreamScript {
   } catch {
     return { usage: { input: 10, output: 5 } };
   }
+}
+
+/** As a provider does: an answer is cut at the length that was asked for. */
+function withinLimit(script: UpstreamScript, maxTokens: number | undefined): UpstreamScript {
+  if (maxTokens === undefined || script.usage.output <= maxTokens) return script;
+  return { ...script, usage: { ...script.usage, output: maxTokens } };
 }
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {
