@@ -70,13 +70,15 @@ const { query } = pg.Client.prototype;
 pg.Client.prototype.query = function sent(statement, ...rest) {
   if (this.connectionParameters.application_name !== 'tollgate') return query.call(this, statement, ...rest);
   const { stream } = this.connection;
-  const text = (typeof statement === 'string' ? statement : (statement.text ?? '')).trim();
+  const text = textOf(statement).trim();
   const lasts = text === 'COMMIT' || (!inTransaction.has(this) && !/^(BEGIN|ROLLBACK|SELECT|SET)\b/.test(text));
   if (text === 'BEGIN') inTransaction.add(this);
   if (/^(COMMIT|ROLLBACK)$/.test(text)) inTransaction.delete(this);
   pooled.add(stream);
   if (lasts) {
     answering.add(stream);
+    // Several parts may come before the last, which is the one that says that it lasts.
+    this.connection.once('readyForQuery', () => answering.delete(stream));
     nextMoment();
   }
   const running = query.call(this, statement, ...rest);
@@ -84,13 +86,19 @@ pg.Client.prototype.query = function sent(statement, ...rest) {
   return running;
 };
 
+/** Rows sent by COPY come without a text of their own. */
+function textOf(statement) {
+  if (typeof statement === 'string') return statement;
+  return statement.text ?? `COPY ${statement.tables.map(({ table }) => table).join(' ')}`;
+}
+
 const { push, write } = Socket.prototype;
 Socket.prototype.write = function leaving(...args) {
   if (!pooled.has(this)) nextMoment();
   return write.apply(this, args);
 };
 Socket.prototype.push = function coming(...args) {
-  if (!pooled.has(this) || answering.delete(this)) nextMoment();
+  if (!pooled.has(this) || answering.has(this)) nextMoment();
   return push.apply(this, args);
 };
 

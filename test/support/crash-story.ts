@@ -1,7 +1,7 @@
 /**
  * What a gateway does with one tenant's calls, told step by step so that any step may be the last one before a death: a step that was not
  * answered is done again by the next server, as a gateway would, and the story goes on. Knows at every moment how much money is promised
- * or spent at least, and at the end to the nano-dollar how the books must stand, however often the server died in between.
+ * or spent at least, and at the end to the nano-dollar how the books and its budget's counters must stand, however often the server died.
  */
 import { parseUsd, type Nano } from '#libs/kernel/index.js';
 import { eventually } from './eventually.js';
@@ -33,6 +33,24 @@ const REPORTED = { tokens: 100, usd: '0.001' };
 /** 30,000 output tokens at 10 and 1,000 input tokens at 2.50 USD per million: more than the first ceiling covers. */
 const EXTENDED = { tokens: 30_000, usd: '0.3025' };
 const SMALL = { kept: '0.002', settled: '0.005', released: '0.0004', reported: '0.003' };
+/**
+ * Far more than the credit and all calls together, so that it never refuses, whatever deaths keep back of it; small enough that the two calls
+ * that are reported are its first percent, which leaves a crossing.
+ */
+const BUDGET = {
+  per: ['user_id'],
+  period: 'total',
+  limit_usd: '10',
+  limit_requests: 200,
+  thresholds: [
+    { percent: 1, action: 'notify' },
+    { percent: 100, action: 'block' },
+  ],
+  count_from: 'now',
+};
+/** The gateway names somebody else than who asked: an event counts where its hold was asked, which is then remembered. */
+const ASKED_BY = 'asked';
+const REPORTED_OF = 'reported';
 /** Enough to use up more than half of the first ceiling, which is then raised ahead of need. */
 const BUSY = { calls: 20, usd: '0.012' };
 
@@ -93,6 +111,7 @@ export class CrashStory {
     const posted = CREDIT - parseUsd(CORRECTED.usd) - parseUsd(REPORTED.usd);
     const held = parseUsd(SMALL.kept) + BigInt(BUSY.calls) * parseUsd(BUSY.usd);
     await this.booksAre(program, posted, this.durability === 'strict' ? held : null);
+    await this.budgetIs(program, CREDIT - posted, 2);
     if (this.durability === 'fast') return;
     await this.replay(program, 'kept');
     for (const callId of ['settled', 'released', 'reported'])
@@ -111,10 +130,31 @@ export class CrashStory {
     expect(parseUsd(body.available_usd)).toBeGreaterThanOrEqual(0n);
   }
 
+  /**
+   * The budget's counters, exactly: every charge and every call once, a correction in the place of what it corrects. A strict call counts for
+   * who asked; a fast one whose hold was lost for whom its report names.
+   */
+  protected async budgetIs(program: Program, spent: Nano, requests: number): Promise<void> {
+    let counters: any[] = [];
+    const used = (metric: string): string[] =>
+      counters.flatMap(({ limits }) => limits.filter((limit: any) => limit.metric === metric)).map((limit) => limit.used);
+    await eventually(`the budget of ${this.tenantId} stands at ${spent} and ${requests} requests`, async () => {
+      ({
+        body: { data: counters },
+      } = answered(await program.call('GET', `/v1/tenants/${this.tenantId}/budgets/total/status`)));
+      const nano = used('usd').reduce((sum, usd) => sum + parseUsd(usd), 0n);
+      return nano === spent && used('requests').reduce((sum, count) => sum + Number(count), 0) === requests;
+    }).catch((error: unknown) => {
+      throw new Error(`${String(error)}; it is ${JSON.stringify(counters)}`);
+    });
+    if (this.durability === 'strict') expect(counters.map(({ values }) => values)).toEqual([{ user_id: ASKED_BY }]);
+  }
+
   protected async setUp(program: Program): Promise<void> {
     const settings = { hold_durability: this.durability, unresolved_policy: this.durability === 'strict' ? 'charge_hold' : 'charge_input' };
     answered(await program.call('PUT', `/v1/tenants/${this.tenantId}`, settings));
     answered(await program.call('POST', `/v1/tenants/${this.tenantId}/credits`, { amount_usd: '1', kind: 'paid' }, { 'idempotency-key': this.tenantId }));
+    answered(await program.call('PUT', `/v1/tenants/${this.tenantId}/budgets/total`, BUDGET));
   }
 
   protected async ask(program: Program, callId: string, usd: string): Promise<Answer> {
@@ -122,6 +162,7 @@ export class CrashStory {
       ...OPENAI,
       tenant_id: this.tenantId,
       call_id: callId,
+      user_id: ASKED_BY,
       input_tokens: 1_000,
       estimated_cost_usd: usd,
     });
@@ -201,7 +242,7 @@ export class CrashStory {
   }
 
   private async send(program: Program, event: { event_id: string } & Record<string, unknown>): Promise<void> {
-    const all = { ...event, event_id: `${this.tenantId}-${event.event_id}`, tenant_id: this.tenantId, ...OPENAI };
+    const all = { ...event, event_id: `${this.tenantId}-${event.event_id}`, tenant_id: this.tenantId, user_id: REPORTED_OF, ...OPENAI };
     answered(await program.call('POST', '/v1/events', all));
   }
 
@@ -237,6 +278,7 @@ export class ExpiryStory extends CrashStory {
 
   override async checkEnd(program: Program): Promise<void> {
     await this.expired(program);
+    await this.budgetIs(program, this.charge, 1);
     const { body } = await program.call('GET', `/v1/holds?tenant_id=${this.tenantId}`);
     expect(body.data).toMatchObject([{ state: 'unresolved', resolution: 'charged', call_id: 'forgotten' }]);
     expect((await this.ask(program, 'forgotten', '0.05')).body).toMatchObject({ code: 'quota.call_already_settled' });
