@@ -42,12 +42,17 @@ export const EVERYBODY = '';
 /** Advisory lock: shared by postings, exclusive for a change of rules. */
 export const RULES_LOCK_KEY = 0x72756c65;
 const MAX_AGE_MS = 500;
-const MAX_KEPT = 50_000;
+// Tenants without rules of their own share one entry's content: a kept one costs its place in the map.
+const MAX_KEPT = 150_000;
 const PATIENCE_MS = 250;
 
 export class RuleBook {
   private readonly known = new Map<string, TenantRules>();
   private everybody: StoredRules | null = null;
+  /** What every tenant without rules of its own has, made once: most tenants, and each set of rules is kilobytes. */
+  private common: { readonly of: StoredRules | undefined; readonly rules: TenantRules } | null = null;
+  private wanted = new Set<string>();
+  private nextRead: Promise<ReadonlyMap<string, TenantRules>> | null = null;
   private revision = 0;
   private generation = 0;
   private checkedAt = Number.NEGATIVE_INFINITY;
@@ -69,7 +74,7 @@ export class RuleBook {
     if (checked !== null && age > 2 * MAX_AGE_MS) await this.patiently(checked);
     const known = this.known.get(tenantId);
     if (known) return known;
-    const read = await this.read(this.database, [tenantId]);
+    const read = await this.readTogether(tenantId);
     return read.get(tenantId) ?? this.compile(undefined, undefined);
   }
 
@@ -126,6 +131,18 @@ export class RuleBook {
     this.checkedAt = Math.max(this.checkedAt, startedAt);
   }
 
+  /** One query for everybody who misses something in this turn of the event loop: after a start every tenant is new. */
+  private async readTogether(tenantId: string): Promise<ReadonlyMap<string, TenantRules>> {
+    this.wanted.add(tenantId);
+    this.nextRead ??= new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
+      const tenantIds = [...this.wanted];
+      this.wanted = new Set();
+      this.nextRead = null;
+      return await this.read(this.database, tenantIds);
+    });
+    return await this.nextRead;
+  }
+
   private async read(sql: Sql, tenantIds: readonly string[]): Promise<Map<string, TenantRules>> {
     const { generation } = this;
     const stored = await this.store.read(sql, this.everybody === null ? [...tenantIds, EVERYBODY] : tenantIds, this.nowMs());
@@ -134,12 +151,22 @@ export class RuleBook {
     // What changed while it was read must not be kept.
     if (generation !== this.generation) return rules;
     this.everybody = everybody ?? null;
-    if (this.known.size + rules.size > MAX_KEPT) this.known.clear();
-    for (const [tenantId, found] of rules) this.known.set(tenantId, found);
+    for (const [tenantId, found] of rules) {
+      this.known.delete(tenantId);
+      this.known.set(tenantId, found);
+      const oldest = this.known.size > MAX_KEPT ? this.known.keys().next().value : undefined;
+      if (oldest !== undefined) this.known.delete(oldest);
+    }
     return rules;
   }
 
   private compile(own: StoredRules | undefined, everybody: StoredRules | undefined): TenantRules {
+    if (own !== undefined) return this.compileFor(own, everybody);
+    if (this.common === null || this.common.of !== everybody) this.common = { of: everybody, rules: this.compileFor(undefined, everybody) };
+    return this.common.rules;
+  }
+
+  private compileFor(own: StoredRules | undefined, everybody: StoredRules | undefined): TenantRules {
     const full = new Map([...(everybody?.full ?? []), ...(own?.full ?? [])]);
     const rulesOf = (stored: StoredRules | undefined): Rule[] =>
       (stored?.budgets ?? []).map((budget) => ruleOf(budget, stored?.overrides ?? [], stored?.topUps ?? []));

@@ -28,11 +28,12 @@ const SMALLEST_LOOK = 1_024;
 const GRACE_MS = 3_600_000;
 
 export class CounterTable {
-  private readonly counters = new Map<string, Counter>();
+  /** Made with the first counter: most of many tenants have none. */
+  private counters: Map<string, Counter> | null = null;
   private lookAt = SMALLEST_LOOK;
 
   view(counter: string, nowMs: number): CounterView {
-    const found = this.counters.get(counter);
+    const found = this.counters?.get(counter);
     if (!found) return EMPTY_COUNTER;
     if (found.kind === 'fixed') return { used: found.used, held: found.held, buckets: [] };
     if (found.kind === 'concurrent') return { used: 0n, held: BigInt(runningIn(found.slots, nowMs)), buckets: [] };
@@ -69,18 +70,19 @@ export class CounterTable {
   }
 
   private counterOf(key: string, window: Window, nowMs: number): Counter {
+    this.counters ??= new Map();
     let counter = this.counters.get(key);
     if (!counter) {
-      if (this.counters.size >= this.lookAt) this.dropPast(nowMs);
+      if (this.counters.size >= this.lookAt) this.dropPast(this.counters, nowMs);
       counter = newCounter(window);
       this.counters.set(key, counter);
     }
     return counter;
   }
 
-  private dropPast(nowMs: number): void {
-    for (const [key, counter] of this.counters) if (isPast(counter, nowMs)) this.counters.delete(key);
-    this.lookAt = Math.max(SMALLEST_LOOK, 2 * this.counters.size);
+  private dropPast(counters: Map<string, Counter>, nowMs: number): void {
+    for (const [key, counter] of counters) if (isPast(counter, nowMs)) counters.delete(key);
+    this.lookAt = Math.max(SMALLEST_LOOK, 2 * counters.size);
   }
 }
 
