@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { textArray } from '#libs/platform/postgres/array-literal.js';
 import { CrashStory, ExpiryStory } from './crash-story.js';
 import { openTestDatabase, type TestDatabase } from './database.js';
 import { eventually } from './eventually.js';
@@ -62,6 +63,7 @@ export class CrashLane {
   private stories: CrashStory[] = [];
   private played: Scene = 'calls';
   private server: Program | null = null;
+  private lastTarget: Target | null = null;
 
   private constructor(
     private readonly tree: CrashTree,
@@ -102,7 +104,8 @@ export class CrashLane {
   }
 
   /** Dies at the target. Returns the marks that this death stands for; none when the server never came there. */
-  async dieAt({ scene, step, mark }: Target): Promise<string[]> {
+  async dieAt(target: Target): Promise<string[]> {
+    const { scene, step, mark } = target;
     const file = join(this.dataDir, 'death.json');
     rmSync(file, { force: true });
     const order = { mode: 'armed', target: { mark, file, signal: 'SIGKILL' } };
@@ -113,9 +116,11 @@ export class CrashLane {
       const earlier = names[names.indexOf(step) - 1];
       if (earlier !== undefined) for (const story of stories) await story.tell(program, earlier);
       await program.tell(order);
+      this.lastTarget = target;
       await untilDeath(program, Promise.all(stories.map(async (story) => await story.tell(program, step))));
     } else {
       await this.leaveBehind(scene);
+      this.lastTarget = target;
       // It may die before it listens.
       const program = await this.start(scene, order).catch(() => null);
       if (program !== null) await untilDeath(program, this.goOn(program));
@@ -145,7 +150,10 @@ export class CrashLane {
       channel: true,
     });
     this.server = program;
-    if (order === null) await this.finish(program);
+    if (order === null)
+      await this.finish(program).catch((error: unknown) => {
+        throw new Error(`after the death at ${JSON.stringify(this.lastTarget)}`, { cause: error });
+      });
     return program;
   }
 
@@ -180,7 +188,8 @@ export class CrashLane {
     if (SCENES[scene].story !== ExpiryStory) return;
     await eventually('the holds ran out', async () => {
       const [row] = await this.database.db.query<{ open: bigint }>(
-        `SELECT count(*) AS open FROM quota.hold WHERE state = 'active' AND expires_at BETWEEN now() AND now() + interval '10 seconds'`,
+        `SELECT count(*) AS open FROM quota.hold WHERE state = 'active' AND expires_at > now() AND tenant_id = ANY($1::text[])`,
+        [textArray(this.stories.map(({ tenantId }) => tenantId))],
       );
       return row?.open === 0n;
     });

@@ -168,10 +168,12 @@ export class CrashStory {
     });
   }
 
-  protected async authorize(program: Program, callId: string, amountUsd: string): Promise<void> {
+  protected async authorize(program: Program, callId: string, amountUsd: string, mayHaveEnded = false): Promise<void> {
     const call: Call = this.calls.get(callId) ?? { amountUsd, holdId: null, least: 0n, most: parseUsd(amountUsd) };
     this.calls.set(callId, call);
-    const { body } = answered(await this.ask(program, callId, amountUsd));
+    const answer = await this.ask(program, callId, amountUsd);
+    if (mayHaveEnded && answer.body?.code === 'quota.call_already_settled') return;
+    const { body } = answered(answer);
     // Strict: the same call never gets a second hold. Fast: it may, where a death took the first.
     expect(body).toMatchObject({ decision: 'allow', degraded: false });
     if (call.holdId !== null && this.durability === 'strict') expect(body.hold.hold_id).toBe(call.holdId);
@@ -285,7 +287,9 @@ export class ExpiryStory extends CrashStory {
   }
 
   private async authorizeForgotten(program: Program): Promise<void> {
-    await this.authorize(program, 'forgotten', '0.05');
+    // A second is less than a start takes: the hold of one that asked before a death may have run out by now.
+    const mayHaveEnded = this.calls.has('forgotten');
+    await this.authorize(program, 'forgotten', '0.05', mayHaveEnded);
     // The list writes what is written behind: from here on the hold has a row, whatever happens.
     const { body } = await program.call('GET', `/v1/holds?tenant_id=${this.tenantId}`);
     expect(body.data).toHaveLength(1);
