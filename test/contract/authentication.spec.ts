@@ -87,7 +87,11 @@ describe('authentication', () => {
       expect((await api.call('POST', '/probe/ingest', { key })).status).toBe(201);
       expect((await api.call('GET', '/v1/tenants', { key })).status).toBe(200);
     }
-    expect((await api.call('POST', `/probe/ingest?key=${admin}`, { key: null })).status).toBe(403);
+    const both = await api.makeKey({ scopes: ['admin', 'ingest'] });
+    for (const key of [api.adminKey, admin, both]) {
+      const { status, body } = await api.call('POST', `/probe/ingest?key=${key}`, { key: null });
+      expect({ status, body }).toMatchObject({ status: 403, body: { code: 'auth.weak_carrier' } });
+    }
   });
 
   it('never logs a key, wherever it was sent', async () => {

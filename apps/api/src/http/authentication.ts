@@ -1,7 +1,7 @@
 /**
  * Authenticates before the body is read: a stranger's 8 MiB are never parsed. Keys travel in the Authorization header; the three other
  * carriers exist for senders that can set nothing else, so they open ingest routes only, and only for keys that hold the ingest scope
- * themselves (an admin key pasted into a URL stays useless). The dialects of authorize take headers only, by the same rule: a gateway that
+ * and not the admin scope (an admin key pasted into a URL stays useless). The dialects of authorize take headers only, by the same rule: a gateway that
  * forwards its client's Authorization puts ours into `x-tollgate-key`, which therefore comes first.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -34,8 +34,14 @@ async function admit(authenticate: AuthenticateCaller, request: FastifyRequest, 
   if (credential === null) throw refused('auth.missing', 'send a key as "Authorization: Bearer tg_..."');
   const caller = credential.rawKey.length > MAX_KEY_LENGTH ? null : await authenticate.execute(credential.rawKey);
   if (caller === null) throw refused('auth.invalid', 'the key is unknown, expired or revoked');
-  const holds = caller.scopes.has(access.scope) || (credential.carrier === 'bearer' && caller.scopes.has('admin'));
-  if (!holds)
+  const isAdmin = caller.scopes.has('admin');
+  if (isAdmin && credential.carrier === 'weak')
+    throw new DomainError({
+      code: 'auth.weak_carrier',
+      kind: 'forbidden',
+      publicMessage: 'send a key with the scope "admin" as "Authorization: Bearer tg_..." only',
+    });
+  if (!isAdmin && !caller.scopes.has(access.scope))
     throw new DomainError({ code: 'auth.scope_missing', kind: 'forbidden', publicMessage: `this route needs a key with the scope "${access.scope}"` });
   const tenantId = (request.params as { tenant_id?: string } | null)?.tenant_id;
   if (tenantId !== undefined) assertTenantAccess(caller, tenantId);
