@@ -27,6 +27,7 @@ export {
   UNKNOWN_TENANT_ID,
   UNRESOLVED_POLICIES,
   type Tenant,
+  type TenantRecord,
   type TenantChange,
 } from './domain/tenant.js';
 export { TenancyModule } from './tenancy.module.js';

@@ -1,5 +1,5 @@
 import type { Database } from '../../platform/postgres/database.js';
-import type { Tenant } from '../domain/tenant.js';
+import type { TenantRecord } from '../domain/tenant.js';
 import type { TenantFilter, TenantRepository } from './ports.js';
 
 /** Tenants by id; reads `limit + 1` rows, so that the caller sees whether more follow. */
@@ -9,7 +9,7 @@ export class ListTenants {
     private readonly tenants: TenantRepository,
   ) {}
 
-  async execute(filter: TenantFilter): Promise<Tenant[]> {
+  async execute(filter: TenantFilter): Promise<TenantRecord[]> {
     return await this.tenants.list(this.database, { ...filter, limit: filter.limit + 1 });
   }
 }

@@ -1,18 +1,18 @@
 import type { Sql } from '../../platform/postgres/database.js';
 import type { Plan } from '../domain/plan.js';
 import type { ServiceKey } from '../domain/service-key.js';
-import type { Tenant } from '../domain/tenant.js';
+import type { Tenant, TenantRecord } from '../domain/tenant.js';
 
 export abstract class TenantRepository {
   abstract findMany(sql: Sql, tenantIds: readonly string[]): Promise<Tenant[]>;
   /** Reads the tenant and keeps others from changing it until the transaction ends. */
-  abstract lock(tx: Sql, tenantId: string): Promise<Tenant | null>;
+  abstract lock(tx: Sql, tenantId: string): Promise<TenantRecord | null>;
   /** Ordered by tenant id. */
-  abstract list(sql: Sql, filter: TenantFilter): Promise<Tenant[]>;
+  abstract list(sql: Sql, filter: TenantFilter): Promise<TenantRecord[]>;
   /** Inserts or replaces. False when its plan does not exist. */
-  abstract save(tx: Sql, tenant: Tenant): Promise<boolean>;
+  abstract save(tx: Sql, tenant: TenantRecord): Promise<boolean>;
   /** Inserts those that do not exist yet; returns their ids. */
-  abstract insertNew(tx: Sql, tenants: readonly Tenant[]): Promise<string[]>;
+  abstract insertNew(tx: Sql, tenants: readonly TenantRecord[]): Promise<string[]>;
   /** How many tenants were made from events since `since`; later callers wait until the transaction ends, so that the count stays true. */
   abstract lockAutoCreatedCount(tx: Sql, since: Date): Promise<number>;
 }

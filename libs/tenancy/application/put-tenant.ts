@@ -1,7 +1,7 @@
 import { DomainError, isExternalId, type Clock } from '../../kernel/index.js';
 import type { AuditLog, ChangeContext } from '../../platform/audit/audit-log.js';
 import type { Database, Sql } from '../../platform/postgres/database.js';
-import { changeTenant, registerTenant, sameSettings, type Tenant, type TenantChange } from '../domain/tenant.js';
+import { changeTenant, registerTenant, sameSettings, type TenantChange, type TenantRecord } from '../domain/tenant.js';
 import { describeTenant } from './audit-wire.js';
 import type { TenantRepository } from './ports.js';
 import type { TenantDirectory } from './tenant-directory.js';
@@ -17,7 +17,7 @@ export class PutTenant {
   ) {}
 
   /** @throws DomainError tenant.reserved, tenant.invalid (unknown plan, unknown time zone) */
-  async execute(input: { tenantId: string; change: TenantChange; context: ChangeContext }): Promise<{ tenant: Tenant; created: boolean }> {
+  async execute(input: { tenantId: string; change: TenantChange; context: ChangeContext }): Promise<{ tenant: TenantRecord; created: boolean }> {
     if (!isExternalId(input.tenantId)) throw invalidTenant('tenant_id', 'is no valid id');
     const outcome = await this.database.transaction(async (tx) => {
       const before = await this.tenants.lock(tx, input.tenantId);
@@ -29,12 +29,12 @@ export class PutTenant {
       return { created: before === null };
     });
     this.directory.forget();
-    const tenant = await this.directory.find(input.tenantId);
-    if (tenant === null) throw new Error('a tenant that was just written is missing');
+    const [tenant] = await this.tenants.list(this.database, { tenantId: input.tenantId, limit: 1 });
+    if (tenant === undefined) throw new Error('a tenant that was just written is missing');
     return { tenant, ...outcome };
   }
 
-  private async writeAudit(tx: Sql, before: Tenant | null, after: Tenant, context: ChangeContext): Promise<void> {
+  private async writeAudit(tx: Sql, before: TenantRecord | null, after: TenantRecord, context: ChangeContext): Promise<void> {
     await this.audit.append(tx, {
       at: after.updatedAt,
       actor: context.actor,

@@ -16,6 +16,7 @@ export interface TenantOwner {
   readonly channelIds?: readonly string[] | undefined;
 }
 
+/** What decides about a tenant's calls: every process keeps it of a hundred thousand tenants, so it holds nothing else. */
 export interface Tenant {
   readonly tenantId: string;
   readonly name: string | null;
@@ -37,6 +38,9 @@ export interface Tenant {
   readonly stripeCustomerId: string | null;
   /** Made from an event and not yet set up by anyone. */
   readonly autoCreated: boolean;
+}
+
+export interface TenantRecord extends Tenant {
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
@@ -46,7 +50,7 @@ export const UNKNOWN_TENANT_ID = 'unknown';
 
 /** What a PUT names; an absent field stays as it is. */
 export type TenantChange = { readonly [Field in keyof TenantSettings]?: TenantSettings[Field] | undefined };
-export type TenantSettings = Omit<Tenant, 'tenantId' | 'rateCardId' | 'autoCreated' | 'createdAt' | 'updatedAt'>;
+export type TenantSettings = Omit<Tenant, 'tenantId' | 'rateCardId' | 'autoCreated'>;
 
 const DEFAULT_SETTINGS: TenantSettings = {
   name: null,
@@ -64,24 +68,24 @@ const DEFAULT_SETTINGS: TenantSettings = {
 };
 
 /** A tenant as an operator sets it up: the defaults, then what the change names. */
-export function registerTenant(tenantId: string, change: TenantChange, at: Date): Tenant {
+export function registerTenant(tenantId: string, change: TenantChange, at: Date): TenantRecord {
   assertChangeable(tenantId);
   return { tenantId, ...withChange(DEFAULT_SETTINGS, change), rateCardId: null, autoCreated: false, createdAt: at, updatedAt: at };
 }
 
 /** A tenant first seen in an event: nothing is enforced until someone sets it up. */
-export function autoCreateTenant(tenantId: string, at: Date): Tenant {
+export function autoCreateTenant(tenantId: string, at: Date): TenantRecord {
   return { tenantId, ...DEFAULT_SETTINGS, billing: 'postpaid', enforcement: 'shadow', rateCardId: null, autoCreated: true, createdAt: at, updatedAt: at };
 }
 
 /** The tenant after a change. Whoever changes an auto-created tenant has adopted it. */
-export function changeTenant(tenant: Tenant, change: TenantChange, at: Date): Tenant {
+export function changeTenant(tenant: TenantRecord, change: TenantChange, at: Date): TenantRecord {
   assertChangeable(tenant.tenantId);
   return { ...tenant, ...withChange(settingsOf(tenant), change), autoCreated: false, updatedAt: at };
 }
 
 /** Whether two states differ in anything but their times. */
-export function sameSettings(left: Tenant, right: Tenant): boolean {
+export function sameSettings(left: TenantRecord, right: TenantRecord): boolean {
   const comparable = (tenant: Tenant): string =>
     JSON.stringify([settingsOf(tenant), tenant.autoCreated], (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value));
   return comparable(left) === comparable(right);

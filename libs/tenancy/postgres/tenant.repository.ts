@@ -1,10 +1,11 @@
 import type { Sql } from '../../platform/postgres/database.js';
 import { textArray, timeArray } from '../../platform/postgres/array-literal.js';
 import { TenantRepository, type TenantFilter } from '../application/ports.js';
-import type { Tenant, TenantOwner } from '../domain/tenant.js';
+import type { Tenant, TenantOwner, TenantRecord } from '../domain/tenant.js';
 
 const COLUMNS = `t.tenant_id, t.name, t.plan_id, p.rate_card_id, t.billing, t.credit_limit_nano, t.enforcement, t.on_store_failure, t.hold_durability,
-  t.unresolved_policy, t.status, t.timezone, t.owner, t.stripe_customer_id, t.auto_created, t.created_at, t.updated_at`;
+  t.unresolved_policy, t.status, t.timezone, t.owner, t.stripe_customer_id, t.auto_created`;
+const WITH_TIMES = `${COLUMNS}, t.created_at, t.updated_at`;
 const FROM = 'FROM tenancy.tenant t LEFT JOIN tenancy.plan p ON p.plan_id = t.plan_id';
 // Any constant of our own: whoever counts the tenants made this hour holds it, so that two processes cannot both see room for one more.
 const AUTO_CREATE_LOCK = 6002901772386127457n;
@@ -17,24 +18,24 @@ export class PostgresTenantRepository extends TenantRepository {
     return rows.map(toTenant);
   }
 
-  override async lock(tx: Sql, tenantId: string): Promise<Tenant | null> {
+  override async lock(tx: Sql, tenantId: string): Promise<TenantRecord | null> {
     // A tenant that does not exist yet has no row to lock; the advisory lock serialises its creation.
     await tx.execute(`SELECT pg_advisory_xact_lock(hashtextextended('tenancy.tenant:' || $1, 0))`, [tenantId]);
-    const rows = await tx.query<TenantRow>(`SELECT ${COLUMNS} ${FROM} WHERE t.tenant_id = $1 FOR UPDATE OF t`, [tenantId]);
-    return rows[0] === undefined ? null : toTenant(rows[0]);
+    const rows = await tx.query<TenantRecordRow>(`SELECT ${WITH_TIMES} ${FROM} WHERE t.tenant_id = $1 FOR UPDATE OF t`, [tenantId]);
+    return rows[0] === undefined ? null : toRecord(rows[0]);
   }
 
-  override async list(sql: Sql, filter: TenantFilter): Promise<Tenant[]> {
-    const rows = await sql.query<TenantRow>(
-      `SELECT ${COLUMNS} ${FROM}
+  override async list(sql: Sql, filter: TenantFilter): Promise<TenantRecord[]> {
+    const rows = await sql.query<TenantRecordRow>(
+      `SELECT ${WITH_TIMES} ${FROM}
         WHERE ($1::text IS NULL OR t.tenant_id = $1) AND ($2::boolean IS NULL OR t.auto_created = $2) AND ($3::text IS NULL OR t.tenant_id > $3)
         ORDER BY t.tenant_id LIMIT $4`,
       [filter.tenantId ?? null, filter.autoCreated ?? null, filter.after ?? null, filter.limit],
     );
-    return rows.map(toTenant);
+    return rows.map(toRecord);
   }
 
-  override async save(tx: Sql, tenant: Tenant): Promise<boolean> {
+  override async save(tx: Sql, tenant: TenantRecord): Promise<boolean> {
     // Checked by a query, not by the constraint: an error inside a transaction would end it.
     if (tenant.planId !== null && (await tx.query('SELECT FROM tenancy.plan WHERE plan_id = $1 FOR SHARE', [tenant.planId])).length === 0) return false;
     await tx.execute(
@@ -68,7 +69,7 @@ export class PostgresTenantRepository extends TenantRepository {
     return true;
   }
 
-  override async insertNew(tx: Sql, tenants: readonly Tenant[]): Promise<string[]> {
+  override async insertNew(tx: Sql, tenants: readonly TenantRecord[]): Promise<string[]> {
     if (tenants.length === 0) return [];
     const rows = await tx.query<{ tenant_id: string }>(
       `INSERT INTO tenancy.tenant (tenant_id, billing, enforcement, auto_created, created_at, updated_at)
@@ -109,6 +110,9 @@ interface TenantRow {
   owner: TenantOwner | null;
   stripe_customer_id: string | null;
   auto_created: boolean;
+}
+
+interface TenantRecordRow extends TenantRow {
   created_at: Date;
   updated_at: Date;
 }
@@ -143,7 +147,9 @@ function toTenant(row: TenantRow): Tenant {
     owner: row.owner,
     stripeCustomerId: row.stripe_customer_id,
     autoCreated: row.auto_created,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
   };
+}
+
+function toRecord(row: TenantRecordRow): TenantRecord {
+  return { ...toTenant(row), createdAt: row.created_at, updatedAt: row.updated_at };
 }

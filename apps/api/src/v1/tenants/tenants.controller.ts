@@ -2,7 +2,7 @@ import { Body, Controller, Get, Param, Put, Query, Res } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { isExternalId } from '#libs/kernel/index.js';
-import { ListTenants, PutTenant, TenantDirectory, type Caller } from '#libs/tenancy/index.js';
+import { ListTenants, PutTenant, type Caller } from '#libs/tenancy/index.js';
 import { CurrentCaller, RequestId, RequireScope } from '../../http/access.js';
 import { decodeCursor, toPage, type Page } from '../../http/schemas.js';
 import { tenantNotFound } from '../../http/tenant-access.js';
@@ -24,7 +24,6 @@ export class TenantsController {
   constructor(
     private readonly putTenant: PutTenant,
     private readonly listTenants: ListTenants,
-    private readonly directory: TenantDirectory,
   ) {}
 
   @Put(':tenant_id')
@@ -47,8 +46,8 @@ export class TenantsController {
   @RequireScope('read')
   @ApiOkResponse({ standardSchema: tenantWire })
   async get(@Param('tenant_id', { schema: tenantId }) id: string): Promise<TenantWire> {
-    const tenant = await this.directory.find(id);
-    if (tenant === null) throw tenantNotFound();
+    const [tenant] = await this.listTenants.execute({ tenantId: id, limit: 1 });
+    if (tenant === undefined) throw tenantNotFound();
     return toTenantWire(tenant);
   }
 

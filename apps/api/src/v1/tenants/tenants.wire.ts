@@ -1,5 +1,5 @@
 import { formatUsd } from '#libs/kernel/index.js';
-import type { Tenant, TenantChange } from '#libs/tenancy/index.js';
+import type { TenantChange, TenantRecord } from '#libs/tenancy/index.js';
 import type { PutTenantBody, TenantWire } from './tenants.schemas.js';
 
 export function toTenantChange(body: PutTenantBody): TenantChange {
@@ -19,7 +19,7 @@ export function toTenantChange(body: PutTenantBody): TenantChange {
   };
 }
 
-export function toTenantWire(tenant: Tenant): TenantWire {
+export function toTenantWire(tenant: TenantRecord): TenantWire {
   return {
     tenant_id: tenant.tenantId,
     name: tenant.name,
