@@ -44,7 +44,7 @@ const LEFT_OUT: readonly (readonly [RegExp, string])[] = [
   ],
   [/^sent (DELETE FROM (platform\.outbox WHERE created_at|quota\.|metering\.event_key)|SELECT metering\.ensure)/, 'statements of that housekeeping'],
   [
-    /decision-log|insertDecisions|readDecisions|DecisionReader|^sent INSERT INTO quota\.decision/,
+    /decision-log|decision-rows|insertDecisions|readDecisions|DecisionReader|^sent INSERT INTO quota\.decision/,
     'the log of decisions is written behind and may lose its tail',
   ],
   [
