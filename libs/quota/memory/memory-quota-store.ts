@@ -6,7 +6,8 @@
 import type { Nano } from '#libs/kernel/index.js';
 import { captureHold, chargeHold, claimHeldBy, endHold, extendHold, heldBy, isUncharged, type Ending, type Hold } from '../domain/hold.js';
 import { judge, roomOf, type Case, type ReadCounter } from '../domain/judge.js';
-import type { Claim, HeldClaim } from '../domain/limit.js';
+import type { Claim } from '../domain/limit.js';
+import { newHold } from '../application/new-hold.js';
 import {
   QuotaStore,
   type BalanceChange,
@@ -252,8 +253,12 @@ export class MemoryQuotaStore extends QuotaStore {
 
   private replace(state: TenantState, before: Hold, after: Hold, nowMs: number): void {
     state.heldNano += heldBy(after) - heldBy(before);
-    for (const claim of before.claims) state.counters.hold(claim, before, claimHeldBy(before, claim), -1n, nowMs);
-    for (const claim of after.claims) state.counters.hold(claim, after, claimHeldBy(after, claim), 1n, nowMs);
+    // A running call keeps its slot, and its place among them, until it ends.
+    for (const [index, claim] of after.claims.entries()) {
+      const keptBefore = before.claims[index];
+      const change = claimHeldBy(after, claim) - (keptBefore === undefined ? 0n : claimHeldBy(before, keptBefore));
+      state.counters.hold(claim, after, change < 0n ? -change : change, change < 0n ? -1n : 1n, nowMs);
+    }
     if (before.state === 'active' && (after.state !== 'active' || after.expiresAtMs !== before.expiresAtMs)) {
       this.expiries.remove(before.holdId, before.expiresAtMs);
       if (after.state === 'active') this.expiries.add(after, after.expiresAtMs);
@@ -299,30 +304,4 @@ function risingClaims(hold: Hold, claims: readonly Claim[]): Claim[] {
     const amount = held.get(claim.counter);
     return amount === undefined || claim.amount <= amount ? [] : [{ ...claim, amount: claim.amount - amount }];
   });
-}
-
-function toHeld({ counter, metric, window, amount }: Claim): HeldClaim {
-  return { counter, metric, window, amount };
-}
-
-function newHold(command: ReserveCommand, candidate: Candidate): Hold {
-  return {
-    holdId: command.holdId,
-    tenantId: command.tenantId,
-    kind: 'call',
-    state: 'active',
-    resolution: null,
-    amountNano: candidate.amountNano,
-    capturedNano: 0n,
-    capturedTokens: 0n,
-    capturedRequests: 0n,
-    claims: candidate.claims.map(toHeld),
-    callDigest: command.callDigest,
-    bodyHash: command.bodyHash,
-    policy: command.policy,
-    createdAtMs: command.nowMs,
-    expiresAtMs: command.nowMs + command.ttlMs,
-    resolvedAtMs: null,
-    facts: candidate.facts,
-  };
 }
