@@ -4,7 +4,7 @@ import { MeteringModule } from '#libs/metering/index.js';
 import type { Config } from '#libs/platform/config/config.js';
 import type { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
 import { PricingModule } from '#libs/pricing/index.js';
-import { FundingSource, QuotaModule, QuotaParticipant, QuotaPostingModule, type QuotaFence } from '#libs/quota/index.js';
+import { FundingSource, QuotaModule, QuotaParticipant, QuotaPostingModule, type QuotaFence, type QuotaStore } from '#libs/quota/index.js';
 import { ReportingModule, SpendMonthRollup } from '#libs/reporting/index.js';
 import { TenancyModule } from '#libs/tenancy/index.js';
 import { LedgerFunding } from './ledger-funding.js';
@@ -17,8 +17,8 @@ import { LedgerFunding } from './ledger-funding.js';
 class FundingModule {}
 
 /** The contexts that the API and the worker are both made of, and who takes part in the posting transaction. */
-export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; fence: QuotaFence }): (Type | DynamicModule)[] {
-  const { config, wakeUp, fence } = options;
+export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; fence: QuotaFence; store?: QuotaStore | undefined }): (Type | DynamicModule)[] {
+  const { config, wakeUp, fence, store } = options;
   const posting = QuotaPostingModule.register(fence, config);
   const metering = MeteringModule.register({
     settings: config,
@@ -32,6 +32,6 @@ export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; f
     LedgerModule,
     ReportingModule,
     metering,
-    QuotaModule.register({ fence, settings: config, imports: [metering, posting, FundingModule] }),
+    QuotaModule.register({ fence, store, settings: config, imports: [metering, posting, FundingModule] }),
   ];
 }

@@ -8,6 +8,7 @@ import { Metering20261122000500 } from './20261122000500-metering.js';
 import { Reporting20261122000600 } from './20261122000600-reporting.js';
 import { Quota20261122000700 } from './20261122000700-quota.js';
 import { QuotaBudgets20261122000800 } from './20261122000800-quota-budgets.js';
+import { QuotaRedis20261122000950 } from './20261122000950-quota-redis.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -18,4 +19,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Reporting20261122000600,
   Quota20261122000700,
   QuotaBudgets20261122000800,
+  QuotaRedis20261122000950,
 ];

@@ -42,4 +42,5 @@ export { REASON_CODES, type Decision, type LimitLine, type WalletLimit } from '.
 export { HOLD_STATES, type Hold, type HoldState } from './domain/hold.js';
 export { takeEpoch } from './postgres/epoch.js';
 export { QuotaParticipant } from './postgres/quota-participant.js';
+export { openQuotaRedis, type QuotaRedis } from './redis/open-quota-redis.js';
 export { QuotaModule, QuotaPostingModule } from './quota.module.js';

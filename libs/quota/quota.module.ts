@@ -33,11 +33,12 @@ import { RuleBook } from './application/rule-book.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
 import { WarmBudgets } from './application/warm-budgets.js';
+import type { Hold } from './domain/hold.js';
 import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
 import { MemoryQuotaStore } from './memory/memory-quota-store.js';
 import { backFill } from './postgres/back-fill.js';
 import { forgetDecisions, insertDecisions } from './postgres/decision-rows.js';
-import { assertEpoch, epochOf } from './postgres/epoch.js';
+import { assertEpoch, assertNodeEpochs, epochOf } from './postgres/epoch.js';
 import { writeHolds } from './postgres/hold-rows.js';
 import { readOutputSizes } from './postgres/output-size-rows.js';
 import { PostgresBudgetStore } from './postgres/postgres-budget-store.js';
@@ -54,6 +55,8 @@ export interface QuotaModuleSettings extends QuotaSettings {
 
 export interface QuotaModuleOptions {
   readonly fence: QuotaFence;
+  /** Absent: in this process's memory. */
+  readonly store?: QuotaStore | undefined;
   readonly settings: QuotaModuleSettings;
   /** What provides metering, {@link FundingSource} and {@link QuotaPostingModule}. */
   readonly imports: NonNullable<ModuleMetadata['imports']>;
@@ -63,24 +66,38 @@ const SETTINGS = Symbol('tollgate.quota-settings');
 const TRUTH = Symbol('tollgate.quota-truth');
 const FORGOTTEN = Symbol('tollgate.forgotten-holds');
 
-function truthOf(database: Database, funding: FundingSource, book: RuleBook, clock: Clock, settings: QuotaModuleSettings): QuotaTruth {
+function truthOf(database: Database, funding: FundingSource, book: RuleBook, clock: Clock, settings: QuotaModuleSettings, fence: QuotaFence): QuotaTruth {
   const rules = async (tx: Sql, tenantIds: readonly string[]) => await book.readSnapshot(tx, tenantIds);
   return {
     load: async (tenantIds, epoch) =>
-      await readTenantSnapshots(database, funding, { tenantIds, epoch, now: clock.now(), fenceTtlMs: settings.holdTtlMs, rules }),
+      await readTenantSnapshots(database, funding, { tenantIds, epoch, shared: !fence.exclusive, now: clock.now(), fenceTtlMs: settings.holdTtlMs, rules }),
     raise: async (input) => await commitCeiling(database, input),
   };
 }
 
 function journalOf(database: Database, fence: QuotaFence, logger: Logger): HoldJournal {
+  const byId = (holds: readonly Hold[]): Hold[] => holds.toSorted((a, b) => (a.holdId < b.holdId ? -1 : 1));
   return new HoldJournal(
-    async (ended, live) =>
+    async (ended, live, epochs) =>
       await database.transaction(async (tx) => {
-        await assertEpoch(tx, epochOf(fence));
-        await writeHolds(tx, ended, live);
+        await (fence.exclusive ? assertEpoch(tx, epochOf(fence)) : assertNodeEpochs(tx, epochs));
+        await writeHolds(tx, byId(ended), byId(live));
       }),
     (error) => logger.error({ error }, 'holds were not written'),
+    !fence.exclusive,
   );
+}
+
+/** Advisory lock of whoever brings bookings to a shared store. */
+const RELAY_LOCK_KEY = 0x72656c61;
+
+function relayOf(database: Database, quota: QuotaService, store: QuotaStore, journal: HoldJournal, clock: Clock): RelayBalances {
+  const alone = async (work: () => Promise<number>): Promise<number> =>
+    await database.transaction(async (tx) => {
+      await tx.execute(`SELECT pg_advisory_xact_lock(${RELAY_LOCK_KEY})`);
+      return await work();
+    });
+  return new RelayBalances(database, quota, store, journal, clock, quota.isShared ? alone : async (work) => await work());
 }
 
 const useCases = [
@@ -103,7 +120,7 @@ const useCases = [
   useCase(ReleaseHold, [QuotaService, FindHold]),
   useCase(ExtendHold, [QuotaService, FindHold, TenantDirectory, EstimateCall, RuleBook, Clock]),
   useCase(ReadHeld, [QuotaService, HoldReader, Clock]),
-  useCase(RelayBalances, [Database, QuotaService, QuotaStore, HoldJournal, Clock]),
+  { provide: RelayBalances, inject: [Database, QuotaService, QuotaStore, HoldJournal, Clock], useFactory: relayOf },
   useCase(SweepHolds, [QuotaService, QuotaStore, HoldJournal, HoldEvents, FORGOTTEN, Clock]),
 ];
 
@@ -127,15 +144,15 @@ export class QuotaPostingModule {
 
 @Module({})
 export class QuotaModule {
-  static register({ fence, settings, imports }: QuotaModuleOptions): DynamicModule {
+  static register({ fence, store, settings, imports }: QuotaModuleOptions): DynamicModule {
     return {
       module: QuotaModule,
       imports: [PricingModule, TenancyModule, ...imports],
       providers: [
         { provide: SETTINGS, useValue: settings },
         { provide: QuotaFence, useValue: fence },
-        { provide: QuotaStore, useClass: MemoryQuotaStore },
-        { provide: TRUTH, inject: [Database, FundingSource, RuleBook, Clock, SETTINGS], useFactory: truthOf },
+        { provide: QuotaStore, useValue: store ?? new MemoryQuotaStore() },
+        { provide: TRUTH, inject: [Database, FundingSource, RuleBook, Clock, SETTINGS, QuotaFence], useFactory: truthOf },
         { provide: HoldJournal, inject: [Database, QuotaFence, Logger], useFactory: journalOf },
         { provide: DecisionLog, inject: [Database], useFactory: (database: Database) => new DecisionLog((rows) => insertDecisions(database, rows)) },
         {

@@ -12,7 +12,7 @@ import type { TenantRules } from '../application/rule-book.js';
 import { attributesOf, captureHold, isUncharged, type Hold } from '../domain/hold.js';
 import { claimsFor } from '../domain/match-budgets.js';
 import { readLiveCounters } from './counter-rows.js';
-import { assertEpoch } from './epoch.js';
+import { assertEpoch, assertNodeEpochs } from './epoch.js';
 import { BELONGS_TO_HOLD, fromHoldRow, writeHolds, type HoldRow } from './hold-rows.js';
 
 interface Reserve {
@@ -33,6 +33,8 @@ const FORGET_ROUND = 10_000;
 export interface SnapshotInput {
   readonly tenantIds: readonly string[];
   readonly epoch: bigint;
+  /** Several processes promise from a store whose server has the epoch. */
+  readonly shared: boolean;
   readonly now: Date;
   /** How long a lost promise is covered. */
   readonly fenceTtlMs: number;
@@ -43,9 +45,16 @@ export interface SnapshotInput {
 /** @throws DomainError storage.unavailable, quota.stale_epoch */
 export async function readTenantSnapshots(database: Database, funding: FundingSource, input: SnapshotInput): Promise<TenantSnapshot[]> {
   const ids = [...new Set(input.tenantIds)].sort();
+  // Before the snapshot is taken: a hold that is committed under the old epoch is then either in it or refused.
+  if (input.shared) {
+    await database.transaction(async (tx) => {
+      await assertNodeEpochs(tx, [input.epoch]);
+      await fenceLostPromises(tx, await takeReserves(tx, ids, input.epoch, new Date(input.now.getTime() + input.fenceTtlMs)), input);
+    });
+  }
   return await database.transaction(async (tx) => {
     await tx.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
-    await assertEpoch(tx, input.epoch);
+    await (input.shared ? assertNodeEpochs(tx, [input.epoch]) : assertEpoch(tx, input.epoch));
     const reserves = await takeReserves(tx, ids, input.epoch, new Date(input.now.getTime() + input.fenceTtlMs));
     const wallets = await funding.wallets(tx, ids);
     const holds = await readOpenHolds(tx, ids, input.now);
@@ -53,8 +62,7 @@ export async function readTenantSnapshots(database: Database, funding: FundingSo
     const rules = await input.rules(tx, ids);
     const counters = await readLiveCounters(tx, rules, input.now.getTime());
     const booked = await readTallies(tx, ids);
-    const fences = reserves.flatMap((reserve) => fenceFor(reserve, input));
-    await writeHolds(tx, [], fences);
+    const fences = await fenceLostPromises(tx, reserves, input);
     const reserveOf = new Map(reserves.map((reserve) => [reserve.tenant_id, reserve]));
     const fenceOf = new Map(fences.map((fence) => [fence.tenantId, fence]));
     return ids.map((tenantId): TenantSnapshot => {
@@ -118,6 +126,12 @@ async function readTallies(tx: Sql, tenantIds: readonly string[]): Promise<Map<s
     textArray(tenantIds),
   ]);
   return new Map(rows.map((row) => [row.tenant_id, row.seq]));
+}
+
+async function fenceLostPromises(tx: Sql, reserves: readonly Reserve[], input: SnapshotInput): Promise<Hold[]> {
+  const fences = reserves.flatMap((reserve) => fenceFor(reserve, input));
+  await writeHolds(tx, [], fences);
+  return fences;
 }
 
 function fenceFor(reserve: Reserve, input: SnapshotInput): Hold[] {

@@ -35,6 +35,7 @@ const TICKET_MS = 2 * MINUTE_MS;
 const MAX_LOCATED = 100_000;
 /** Reserves of unknown outcome that wait for their server. */
 const MAX_UNSURE = 10_000;
+const NOT_PROMISED = 'not_promised';
 /** Holds told of in one step after their rows were written. */
 const RECORDED_BATCH = 200;
 
@@ -83,7 +84,13 @@ export class RedisQuotaStore extends QuotaStore {
 
   override async end(input: { tenantId: string; holdId: string; ending: Ending; nowMs: number }): Promise<EndResult> {
     const { tenantId, holdId, ending, nowMs } = input;
-    return endResult(tenantId, list(await this.run(SCRIPTS.end, tenantId, nowMs, [holdId, ending.to, ending.resolution])));
+    try {
+      return endResult(tenantId, list(await this.run(SCRIPTS.end, tenantId, nowMs, [holdId, ending.to, ending.resolution])));
+    } catch (error) {
+      // A hold that nobody was promised must not be charged when its time runs out.
+      if (ending.resolution === NOT_PROMISED) this.keepUnsure({ tenantId, holdId, nowMs });
+      throw error;
+    }
   }
 
   override async extend(command: ExtendCommand): Promise<ExtendResult> {
@@ -238,8 +245,12 @@ export class RedisQuotaStore extends QuotaStore {
   /** The caller has gone by its tenant's policy: nobody was promised this hold. */
   private takeBackLate({ tenantId, holdId, nowMs }: ReserveCommand, late: Reply | undefined): void {
     if (late !== undefined && list(late)[0] !== 'held') return;
-    if (this.unsure.length < MAX_UNSURE) this.unsure.push({ tenantId, holdId, nowMs });
+    this.keepUnsure({ tenantId, holdId, nowMs });
     if (late !== undefined) void this.takeBackUnsure();
+  }
+
+  private keepUnsure(entry: { readonly tenantId: string; readonly holdId: string; readonly nowMs: number }): void {
+    if (this.unsure.length < MAX_UNSURE) this.unsure.push(entry);
   }
 
   private async takeBackUnsure(): Promise<void> {
@@ -247,8 +258,7 @@ export class RedisQuotaStore extends QuotaStore {
     if (waiting.length === 0) return;
     this.unsure = this.unsure.filter((entry) => !waiting.includes(entry));
     for (const entry of waiting) {
-      const ending = { to: 'released', resolution: 'not_promised' } as const;
-      await this.end({ ...entry, ending }).catch(() => this.unsure.push(entry));
+      await this.end({ ...entry, ending: { to: 'released', resolution: NOT_PROMISED } }).catch(() => undefined);
     }
   }
 }
