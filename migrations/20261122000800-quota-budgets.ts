@@ -89,7 +89,7 @@ export class QuotaBudgets20261122000800 implements MigrationInterface {
       );
       CREATE INDEX rules_change_by_revision ON quota.rules_change (revision);
 
-      -- period_ms: start of the period, or of the sub-bucket of a rolling window, in milliseconds since 1970.
+      -- period_ms: start of the period, or of the sub-bucket of a rolling window, in milliseconds since 1970; expires_ms: when nobody asks any more.
       CREATE TABLE quota.counter (
         tenant_id     text   NOT NULL,
         budget_key    text   NOT NULL,
@@ -98,9 +98,10 @@ export class QuotaBudgets20261122000800 implements MigrationInterface {
         used_nano     bigint NOT NULL,
         used_tokens   bigint NOT NULL,
         used_requests bigint NOT NULL,
+        expires_ms    bigint,
         PRIMARY KEY (tenant_id, budget_key, period_ms, value_key)
       );
-      CREATE INDEX counter_by_period ON quota.counter (period_ms);
+      CREATE INDEX counter_by_expiry ON quota.counter (expires_ms) WHERE expires_ms IS NOT NULL;
 
       -- Which values a counter is for. slot_ms: start of the period, or of the aligned window of a rolling one; at most 10,000 of each.
       CREATE TABLE quota.counter_value (
@@ -109,9 +110,10 @@ export class QuotaBudgets20261122000800 implements MigrationInterface {
         slot_ms    bigint NOT NULL,
         value_key  text   NOT NULL,
         "values"   jsonb  NOT NULL,
+        expires_ms bigint,
         PRIMARY KEY (tenant_id, budget_key, slot_ms, value_key)
       );
-      CREATE INDEX counter_value_by_slot ON quota.counter_value (slot_ms);
+      CREATE INDEX counter_value_by_expiry ON quota.counter_value (expires_ms) WHERE expires_ms IS NOT NULL;
 
       -- What was booked on a budget while its counters were being back-filled: added to the sums of the snapshot with a smaller seq.
       CREATE TABLE quota.warming_delta (
@@ -124,6 +126,7 @@ export class QuotaBudgets20261122000800 implements MigrationInterface {
         used_nano     bigint NOT NULL,
         used_tokens   bigint NOT NULL,
         used_requests bigint NOT NULL,
+        expires_ms    bigint,
         PRIMARY KEY (tenant_id, budget_key, seq, period_ms, value_key)
       );
 

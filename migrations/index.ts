@@ -8,6 +8,7 @@ import { Metering20261122000500 } from './20261122000500-metering.js';
 import { Reporting20261122000600 } from './20261122000600-reporting.js';
 import { Quota20261122000700 } from './20261122000700-quota.js';
 import { QuotaBudgets20261122000800 } from './20261122000800-quota-budgets.js';
+import { TenantKeys20261122000810 } from './20261122000810-tenant-keys.js';
 import { QuotaRedis20261122000950 } from './20261122000950-quota-redis.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -19,5 +20,6 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Reporting20261122000600,
   Quota20261122000700,
   QuotaBudgets20261122000800,
+  TenantKeys20261122000810,
   QuotaRedis20261122000950,
 ];

@@ -5,7 +5,7 @@
 import { hash, randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 
-export type IdPrefix = 'evt' | 'txn' | 'lot' | 'key' | 'dl' | 'hold' | 'dec' | 'aud';
+export type IdPrefix = 'evt' | 'txn' | 'lot' | 'key' | 'dl' | 'hold' | 'dec' | 'aud' | 'ak';
 
 // Ids of one process are in the order they were made, also within a millisecond: lists and burn order follow arrival.
 let last = { msecs: -1, seq: 0 };

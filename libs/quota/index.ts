@@ -1,7 +1,7 @@
 /** What a call may cost before it is made: decisions, holds, and what keeps both true. */
 export { AuthorizeCall } from './application/authorize-call.js';
 export type { AuthorizeInput } from './application/authorize-input.js';
-export { BudgetStore, type StoredTopUp as BudgetTopUp } from './application/budget-store.js';
+export type { StoredTopUp as BudgetTopUp } from './application/budget-store.js';
 export { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
 export { CrossingReader, type Crossing } from './application/crossing-reader.js';
 export { DecisionLog, type LoggedDecision } from './application/decision-log.js';
@@ -19,7 +19,7 @@ export { DecisionReader } from './application/read-decisions.js';
 export { ReadHeld, type HeldView } from './application/read-held.js';
 export { ReadLimits } from './application/read-limits.js';
 export { RelayBalances } from './application/relay-balances.js';
-export { EVERYBODY, RuleBook } from './application/rule-book.js';
+export { EVERYBODY } from './application/rule-book.js';
 export { StopPromising } from './application/stop-promising.js';
 export { SweepHolds } from './application/sweep-holds.js';
 export { WarmBudgets } from './application/warm-budgets.js';

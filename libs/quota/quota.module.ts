@@ -6,7 +6,7 @@ import { Logger } from '#libs/platform/logging/logger.js';
 import { useCase } from '#libs/platform/nest/use-case.js';
 import { Database, type Sql } from '#libs/platform/postgres/database.js';
 import { PriceBook, PricingModule } from '#libs/pricing/index.js';
-import { TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
+import { ApiKeyDirectory, TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
 import { AuthorizeCall, type QuotaSettings } from './application/authorize-call.js';
 import { BudgetStore } from './application/budget-store.js';
 import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
@@ -27,7 +27,8 @@ import { QuotaService, type QuotaTruth } from './application/quota-service.js';
 import { QuotaStore } from './application/quota-store.js';
 import { DecisionReader } from './application/read-decisions.js';
 import { ReadHeld } from './application/read-held.js';
-import { ReadLimits } from './application/read-limits.js';
+import { ReadLimits, type StandingRows } from './application/read-limits.js';
+import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
 import { RuleBook } from './application/rule-book.js';
 import { StopPromising } from './application/stop-promising.js';
@@ -37,6 +38,7 @@ import type { Hold } from './domain/hold.js';
 import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
 import { MemoryQuotaStore } from './memory/memory-quota-store.js';
 import { backFill } from './postgres/back-fill.js';
+import { forgetCounters, readLiveCounters } from './postgres/counter-rows.js';
 import { forgetDecisions, insertDecisions } from './postgres/decision-rows.js';
 import { assertEpoch, assertNodeEpochs, epochOf } from './postgres/epoch.js';
 import { writeHolds } from './postgres/hold-rows.js';
@@ -65,6 +67,7 @@ export interface QuotaModuleOptions {
 const SETTINGS = Symbol('tollgate.quota-settings');
 const TRUTH = Symbol('tollgate.quota-truth');
 const FORGOTTEN = Symbol('tollgate.forgotten-holds');
+const STANDING = Symbol('tollgate.standing-rows');
 
 function truthOf(database: Database, funding: FundingSource, book: RuleBook, clock: Clock, settings: QuotaModuleSettings, fence: QuotaFence): QuotaTruth {
   const rules = async (tx: Sql, tenantIds: readonly string[]) => await book.readSnapshot(tx, tenantIds);
@@ -100,12 +103,33 @@ function relayOf(database: Database, quota: QuotaService, store: QuotaStore, jou
   return new RelayBalances(database, quota, store, journal, clock, quota.isShared ? alone : async (work) => await work());
 }
 
+function standingRows(database: Database, holds: HoldReader, funding: FundingSource): StandingRows {
+  return {
+    hasHeld: async (tenantId) => await holds.hasHeld(tenantId),
+    counters: async (tenantId, rules, nowMs) => (await readLiveCounters(database, new Map([[tenantId, rules]]), nowMs)).get(tenantId) ?? [],
+    postedNano: async (tenantId) => (await funding.wallets(database, [tenantId])).get(tenantId)?.postedNano ?? 0n,
+  };
+}
+
+const budgetProviders = [
+  {
+    provide: WarmBudgets,
+    inject: [Database, BudgetStore, RuleBook, PostedSpendReader, Clock],
+    useFactory: (database: Database, store: BudgetStore, book: RuleBook, events: PostedSpendReader, clock: Clock) =>
+      new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
+  },
+  { provide: STANDING, inject: [Database, HoldReader, FundingSource], useFactory: standingRows },
+  { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
+  { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
+];
+
 const useCases = [
   useCase(QuotaService, [QuotaStore, HoldJournal, TRUTH, QuotaFence, Clock, SETTINGS]),
   useCase(EstimateCall, [PriceBook, OutputSizes]),
   useCase(HoldEvents, [RecordEvents, SourceDirectory]),
   useCase(PlanCandidates, [EstimateCall]),
-  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, PlanCandidates, RuleBook, DecisionLog, Clock, SETTINGS]),
+  useCase(RecogniseKey, [ApiKeyDirectory]),
+  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, PlanCandidates, RuleBook, RecogniseKey, DecisionLog, Clock, SETTINGS]),
   useCase(PutBudget, [BudgetStore, TenantDirectory, RuleBook, WarmBudgets, AuditLog, Clock]),
   useCase(PauseBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(DeleteBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
@@ -114,7 +138,7 @@ const useCases = [
   useCase(TopUpBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(ReadBudgets, [Database, BudgetStore]),
   useCase(PutRoutes, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
-  useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, Database, Clock]),
+  useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, STANDING, Database, Clock]),
   useCase(FindHold, [QuotaService, HoldReader]),
   useCase(SettleHold, [FindHold, HoldEvents, Clock]),
   useCase(ReleaseHold, [QuotaService, FindHold]),
@@ -173,7 +197,14 @@ export class QuotaModule {
           provide: ForgetOldQuotaRows,
           inject: [Database, Clock],
           useFactory: (database: Database, clock: Clock) =>
-            new ForgetOldQuotaRows({ decisions: (before) => forgetDecisions(database, before), holds: (now) => forgetHolds(database, now) }, clock),
+            new ForgetOldQuotaRows(
+              {
+                decisions: (before) => forgetDecisions(database, before),
+                holds: (now) => forgetHolds(database, now),
+                counters: (now) => forgetCounters(database, now),
+              },
+              clock,
+            ),
         },
         {
           provide: StopPromising,
@@ -181,14 +212,7 @@ export class QuotaModule {
           useFactory: (journal: HoldJournal, log: DecisionLog, held: QuotaFence, database: Database) =>
             new StopPromising(journal, log, held, (epoch) => sealCeilings(database, epoch)),
         },
-        {
-          provide: WarmBudgets,
-          inject: [Database, BudgetStore, RuleBook, PostedSpendReader, Clock],
-          useFactory: (database: Database, store: BudgetStore, book: RuleBook, events: PostedSpendReader, clock: Clock) =>
-            new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
-        },
-        { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
-        { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
+        ...budgetProviders,
         { ...useCase(PostgresHoldReader, [Database]), provide: HoldReader },
         { ...useCase(PostgresDecisionReader, [Database]), provide: DecisionReader },
         ...useCases,

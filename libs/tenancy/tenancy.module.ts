@@ -6,7 +6,10 @@ import { Logger } from '../platform/logging/logger.js';
 import { ADMIN_KEY, CONFIG } from '../platform/nest/platform.module.js';
 import { useCase } from '../platform/nest/use-case.js';
 import { Database } from '../platform/postgres/database.js';
+import { ApiKeyDirectory } from './application/api-key-directory.js';
+import { ApiKeyStore } from './application/api-key-store.js';
 import { AuthenticateCaller } from './application/authenticate-caller.js';
+import { CreateApiKey, ListApiKeys, RevokeApiKey, RotateApiKey } from './application/change-api-key.js';
 import { CreateServiceKey } from './application/create-service-key.js';
 import { GetPlan } from './application/get-plan.js';
 import { ListPlans } from './application/list-plans.js';
@@ -19,6 +22,7 @@ import { KEY_USE_INTERVAL_MS, RecordKeyUse } from './application/record-key-use.
 import { RevokeServiceKey } from './application/revoke-service-key.js';
 import { RotateServiceKey } from './application/rotate-service-key.js';
 import { TenantDirectory } from './application/tenant-directory.js';
+import { PostgresApiKeyStore } from './postgres/postgres-api-key-store.js';
 import { PostgresPlanRepository } from './postgres/plan.repository.js';
 import { PostgresServiceKeyRepository } from './postgres/service-key.repository.js';
 import { PostgresTenantRepository } from './postgres/tenant.repository.js';
@@ -31,6 +35,7 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     { provide: TenantRepository, useClass: PostgresTenantRepository },
     { provide: PlanRepository, useClass: PostgresPlanRepository },
     { provide: ServiceKeyRepository, useClass: PostgresServiceKeyRepository },
+    { provide: ApiKeyStore, useClass: PostgresApiKeyStore },
     useCase(TenantDirectory, [Database, TenantRepository, AuditLog, Clock, SETTINGS]),
     useCase(RecordKeyUse, [Database, ServiceKeyRepository]),
     useCase(AuthenticateCaller, [Database, ServiceKeyRepository, RecordKeyUse, Clock, ADMIN_KEY]),
@@ -43,6 +48,11 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     useCase(RotateServiceKey, [Database, ServiceKeyRepository, AuthenticateCaller, AuditLog, Clock, SETTINGS]),
     useCase(RevokeServiceKey, [Database, ServiceKeyRepository, AuthenticateCaller, AuditLog, Clock]),
     useCase(ListServiceKeys, [Database, ServiceKeyRepository]),
+    useCase(ApiKeyDirectory, [Database, ApiKeyStore, Clock]),
+    useCase(CreateApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
+    useCase(RotateApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
+    useCase(RevokeApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
+    useCase(ListApiKeys, [Database, ApiKeyStore]),
   ],
   exports: [
     TenantDirectory,
@@ -56,6 +66,11 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     RotateServiceKey,
     RevokeServiceKey,
     ListServiceKeys,
+    ApiKeyDirectory,
+    CreateApiKey,
+    RotateApiKey,
+    RevokeApiKey,
+    ListApiKeys,
   ],
 })
 export class TenancyModule implements OnModuleInit, OnApplicationShutdown {

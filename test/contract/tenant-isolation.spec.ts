@@ -100,6 +100,10 @@ async function makeObjects(api: TestApi): Promise<Ids> {
   const asked = await api.call('POST', '/v1/authorize', { body: { tenant_id: 'owner', provider: 'openai', model: 'gpt-4o', estimated_cost_usd: '0.01' } });
   await api.call('POST', '/v1/authorize', { body: { tenant_id: 'owner', provider: 'openai', model: 'gpt-4o', estimated_cost_usd: '1000' } });
   const decision = await api.call('GET', '/v1/decisions?tenant_id=owner');
+  await api.call('PUT', '/v1/tenants/owner/budgets/monthly', { body: { per: ['user_id'], period: 'month', limit_usd: '5' } });
+  await api.call('PUT', '/v1/budgets/each', { body: { per: ['tenant_id'], period: 'month', limit_usd: '5000' } });
+  const override = await api.call('POST', '/v1/tenants/owner/budgets/monthly/overrides', { body: { values: { user_id: 'u' }, limit_usd: '9' } });
+  const apiKey = await api.call('POST', '/v1/tenants/owner/keys', { body: { name: 'app' } });
   const hold = { existing: asked.body.hold.hold_id, missing: `hold_${MISSING_UUID}` };
   return {
     tenant_id: { existing: 'owner', missing: 'nobody' },
@@ -109,6 +113,10 @@ async function makeObjects(api: TestApi): Promise<Ids> {
     override_id: { existing: 'own-price', missing: 'no-price' },
     rate_card_id: { existing: 'std', missing: 'no-card' },
     alias: { existing: 'smart', missing: 'no-alias' },
+    budget_id: { existing: 'monthly', missing: 'no-budget' },
+    '/v1/budgets/{budget_id}: budget_id': { existing: 'each', missing: 'no-budget' },
+    '/v1/tenants/{tenant_id}/budgets/{budget_id}/overrides/{override_id}: override_id': { existing: override.body.override_id, missing: 'no-override' },
+    api_key_id: { existing: apiKey.body.api_key_id, missing: `ak_${MISSING_UUID}` },
     lot_id: { existing: lot.body.lot_id, missing: `lot_${MISSING_UUID}` },
     '/v1/events/{id}: id': { existing: event.body.data[0].id, missing: `evt_${MISSING_UUID}` },
     '/v1/holds/{id}/settle: id': hold,

@@ -209,7 +209,7 @@ describe('POST /v1/authorize', () => {
 
     it('answers at /authorize too, and names an unknown field', async () => {
       expect((await api.call('POST', '/authorize', { body: {} })).body.reason.code).toBe('tenant_missing');
-      expect(await quota.ask({ api_key: 'secret' })).toMatchObject({ status: 400, body: { errors: [{ path: 'api_key', message: 'unknown field' }] } });
+      expect(await quota.ask({ prompt: 'secret' })).toMatchObject({ status: 400, body: { errors: [{ path: 'prompt', message: 'unknown field' }] } });
     });
   });
 

@@ -177,7 +177,7 @@ const authorize = fc
     },
   }));
 
-const pickHold = (truth: Truth, tenant: TenantTruth, pick: number): string => tenant.holdIds[tenant.holdIds.length - 1 - (pick % 8)] ?? 'no hold';
+const pickHold = (tenant: TenantTruth, pick: number): string => tenant.holdIds[tenant.holdIds.length - 1 - (pick % 8)] ?? 'no hold';
 
 const end = fc
   .record({ tenant: fc.nat(1), pick: fc.nat(7), to: fc.constantFrom('settled' as const, 'released' as const, 'released' as const, 'unresolved' as const) })
@@ -186,7 +186,7 @@ const end = fc
     tenant,
     prepare: (truth) => {
       const { tenantId } = truth.tenant(tenant);
-      const holdId = pickHold(truth, truth.tenant(tenant), pick);
+      const holdId = pickHold(truth.tenant(tenant), pick);
       const { nowMs } = truth;
       const resolution = to === 'unresolved' ? 'expired' : 'release';
       return async (store) => await store.end({ tenantId, holdId, ending: { to, resolution }, nowMs });
@@ -200,7 +200,7 @@ const extend = fc
     tenant: drawn.tenant,
     prepare: (truth) => {
       const tenant = truth.tenant(drawn.tenant);
-      const holdId = pickHold(truth, tenant, drawn.pick);
+      const holdId = pickHold(tenant, drawn.pick);
       const { nowMs } = truth;
       const input = { ...drawn, tenantId: tenant.tenantId, holdId, facts: facts(9), expiresAtMs: nowMs + drawn.laterMs, nowMs };
       return async (store) => {
@@ -255,7 +255,7 @@ const booked = fc
         tenantId: own.tenantId,
         seq: own.bookedSeq + step,
         captures: captures.map((capture) => ({
-          holdId: capture.byCall === null ? pickHold(truth, own, capture.pick) : null,
+          holdId: capture.byCall === null ? pickHold(own, capture.pick) : null,
           callDigest: digestOf(tenant, capture.byCall),
           signedNano: capture.nano,
           signedTokens: capture.tokens,

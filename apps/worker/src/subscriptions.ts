@@ -39,7 +39,7 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'forget-old-event-keys', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldEventKeys).execute() },
       { name: 'write-decisions', everyMs: SECOND_MS, run: async () => await resolve(DecisionLog).flush() },
       { name: 'warm-budgets', everyMs: SECOND_MS, run: async () => await resolve(WarmBudgets).execute() },
-      { name: 'forget-old-quota-rows', everyMs: DAY_MS, run: async () => await resolve(ForgetOldQuotaRows).execute() },
+      { name: 'forget-old-quota-rows', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldQuotaRows).execute() },
       { name: 'trim-outbox', everyMs: HOUR_MS, run: async () => await trimOutbox(resolve(Database), new Date(resolve(Clock).now().getTime() - DAY_MS)) },
     ],
     // A booking is visible to authorize within 50 ms, a hold ends at most half a second late.

@@ -4,15 +4,16 @@
  */
 import { digest128, DomainError, newUuid, type Clock, type Nano } from '#libs/kernel/index.js';
 import { UNKNOWN_TENANT_ID, type Tenant, type TenantDirectory } from '#libs/tenancy/index.js';
-import type { Decision } from '../domain/decision.js';
+import { reasonOf, type Decision } from '../domain/decision.js';
 import type { UnresolvedPolicy } from '../domain/hold.js';
 import type { WalletRule } from '../domain/wallet.js';
 import type { AuthorizeInput } from './authorize-input.js';
 import type { EstimateCall } from './estimate-call.js';
 import type { DecisionLog } from './decision-log.js';
-import type { Options, PlanCandidates, PlanInput } from './plan-candidates.js';
+import { mayCall, type Options, type PlanCandidates, type PlanInput } from './plan-candidates.js';
 import type { ReserveResult } from './quota-store.js';
 import { callDigestOf, type QuotaService } from './quota-service.js';
+import type { RecogniseKey } from './recognise-key.js';
 import type { RuleBook } from './rule-book.js';
 import { degraded, simple, toDecision } from './tell-decision.js';
 
@@ -31,6 +32,7 @@ export class AuthorizeCall {
     private readonly estimate: EstimateCall,
     private readonly plans: PlanCandidates,
     private readonly rules: RuleBook,
+    private readonly keys: RecogniseKey,
     private readonly log: DecisionLog,
     private readonly clock: Clock,
     private readonly settings: QuotaSettings,
@@ -39,22 +41,30 @@ export class AuthorizeCall {
   /** @throws DomainError quota.call_already_settled, quota.call_conflict (409) for a call id that was used before */
   async execute(input: AuthorizeInput): Promise<Decision> {
     const now = this.clock.now();
-    const decision = await this.decide(input, now);
-    this.log.note(input, decision, now);
+    const recognised = await this.keys.execute(input);
+    const decision = recognised.ok ? await this.decide(recognised.input, recognised.models, now) : simple('block', 'key_revoked');
+    this.log.note(recognised.ok ? recognised.input : input, decision, now);
     return decision;
   }
 
-  private async decide(input: AuthorizeInput, now: Date): Promise<Decision> {
+  private async decide(input: AuthorizeInput, models: readonly string[] | null, now: Date): Promise<Decision> {
     if (input.tenantId === null || input.tenantId === UNKNOWN_TENANT_ID) return simple(this.settings.onMissingTenant, 'tenant_missing');
     const tenant = (await this.tenants.find(input.tenantId)) ?? (await this.setUp(input.tenantId, input.maySetUpTenants));
     if (tenant === null) return simple('block', 'tenant_unknown');
     if (tenant.status === 'suspended') return simple('block', 'tenant_suspended');
     if (tenant.enforcement === 'off') return { ...simple('allow', 'ok'), model: input.model };
+    const allowed = mayCall(models, input.model);
+    if (!allowed && tenant.enforcement === 'enforce') return simple('block', 'model_not_allowed');
+    const decision = await this.price(input, tenant, models, now);
+    return allowed ? decision : { ...decision, reason: reasonOf('model_not_allowed'), would: 'block' };
+  }
+
+  private async price(input: AuthorizeInput, tenant: Tenant, models: readonly string[] | null, now: Date): Promise<Decision> {
     const estimated = await this.estimate.execute({ ...input, tenant, at: now });
-    if (estimated.ok) return await this.ask({ input, tenant, estimated, now, models: null });
+    if (estimated.ok) return await this.ask({ input, tenant, estimated, now, models });
     if (typeof this.settings.onUnpriced !== 'bigint' || tenant.enforcement !== 'enforce') return this.unpriced(tenant);
     const held = { ...estimated.estimate, costNano: this.settings.onUnpriced };
-    return await this.ask({ input, tenant, estimated: { ok: true, provider: null, model: null, estimate: held }, now, models: null });
+    return await this.ask({ input, tenant, estimated: { ok: true, provider: null, model: null, estimate: held }, now, models });
   }
 
   private async setUp(tenantId: string, may: () => Promise<boolean>): Promise<Tenant | null> {

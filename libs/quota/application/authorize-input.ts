@@ -14,6 +14,8 @@ export interface AuthorizeInput {
   readonly environment: string | null;
   readonly assistantId: string | null;
   readonly threadId: string | null;
+  /** The text of one of the tenant's keys; never kept or logged. */
+  readonly apiKey: string | null;
   readonly apiKeyId: string | null;
   readonly requestId: string | null;
   readonly tags: Readonly<Record<string, string>> | null;

@@ -2,7 +2,7 @@ import type { Scope } from '../domain/budget.js';
 
 /** A counter passed a threshold: once per counter, period, metric and threshold, whatever restarts. */
 export interface Crossing {
-  /** UUIDv7: in the order in which they happened. */
+  /** UUIDv7 of when it was noted; two that are noted at once have no order. */
   readonly crossingId: string;
   readonly tenantId: string;
   readonly budgetId: string;

@@ -72,7 +72,7 @@ export class DecisionLog {
   }
 }
 
-function numbersOf(input: AuthorizeInput, { estimate, wallet, degraded, shadow }: Decision): Record<string, unknown> {
+function numbersOf(input: AuthorizeInput, { estimate, wallet, limits, reason, degraded, shadow }: Decision): Record<string, unknown> {
   return {
     model: input.model,
     feature: input.feature,
@@ -82,6 +82,16 @@ function numbersOf(input: AuthorizeInput, { estimate, wallet, degraded, shadow }
     limit_usd: usdOrNull(wallet?.limitNano ?? null),
     held_usd: wallet === null ? null : formatUsd(wallet.heldNano),
     remaining_usd: usdOrNull(wallet?.remainingNano ?? null),
+    budget_id: reason.budgetId,
+    limits: limits.map(({ claim, used, held, binding }) => ({
+      id: claim.budgetId,
+      metric: claim.metric,
+      limit: String(claim.limit),
+      asked: String(claim.amount),
+      used: String(used),
+      held: String(held),
+      binding,
+    })),
     shadow,
     degraded,
   };

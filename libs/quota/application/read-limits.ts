@@ -1,10 +1,10 @@
 /** Which limits count at this moment and what is left of them, as the store that decides sees them. */
-import { DomainError, type Clock } from '#libs/kernel/index.js';
+import { DomainError, type Clock, type Nano } from '#libs/kernel/index.js';
 import type { Database } from '#libs/platform/postgres/database.js';
 import type { TenantDirectory } from '#libs/tenancy/index.js';
 import type { Attributes, Budget, Scope } from '../domain/budget.js';
 import type { LimitLine, WalletLimit } from '../domain/decision.js';
-import { bucketMsOf, oldestBucket, type Claim } from '../domain/limit.js';
+import { bucketMsOf, oldestBucket, type Claim, type CounterDelta } from '../domain/limit.js';
 import { ALL_VALUES, claimsFor, OTHER_VALUES, slotMsOf, type Match, type Rule } from '../domain/match-budgets.js';
 import { availableOf, remainingOf } from '../domain/wallet.js';
 import { walletRule } from './authorize-call.js';
@@ -24,12 +24,20 @@ export interface CounterStatus {
   readonly limits: readonly LimitLine[];
 }
 
+/** What PostgreSQL tells of a tenant that never asked for a hold. */
+export interface StandingRows {
+  readonly hasHeld: (tenantId: string) => Promise<boolean>;
+  readonly counters: (tenantId: string, rules: TenantRules, nowMs: number) => Promise<readonly CounterDelta[]>;
+  readonly postedNano: (tenantId: string) => Promise<Nano>;
+}
+
 export class ReadLimits {
   constructor(
     private readonly quota: QuotaService,
     private readonly rules: RuleBook,
     private readonly tenants: TenantDirectory,
     private readonly store: BudgetStore,
+    private readonly rows: StandingRows,
     private readonly database: Database,
     private readonly clock: Clock,
   ) {}
@@ -40,8 +48,8 @@ export class ReadLimits {
     if (tenant === null) throw new DomainError({ code: 'tenant.not_found', kind: 'not_found', publicMessage: 'there is no such tenant' });
     const nowMs = this.clock.now().getTime();
     const views = await this.view(tenantId, nowMs, ({ set }) => claimsOf(set.match(call, nowMs), tenant.enforcement === 'enforce'));
-    const wallet = await this.quota.store.wallet(tenantId);
-    if (wallet === 'unknown') throw unreachable();
+    const known = await this.quota.store.wallet(tenantId);
+    const wallet = known === 'unknown' ? { postedNano: await this.rows.postedNano(tenantId), heldNano: 0n } : known;
     const rule = walletRule(tenant);
     return {
       wallet: {
@@ -93,6 +101,11 @@ export class ReadLimits {
     return rows.map((row) => ({ valueKey: row.valueKey, values: row.valueKey === OTHER_VALUES ? null : row.values }));
   }
 
+  private async fromRows(tenantId: string, rules: TenantRules, claims: readonly Claim[], nowMs: number): Promise<LimitView[]> {
+    const deltas = await this.rows.counters(tenantId, rules, nowMs);
+    return claims.map((claim) => ({ claim, used: usedOf(claim, deltas, nowMs), held: 0n }));
+  }
+
   /** Loads the tenant, or the rules, until both agree. */
   private async view(tenantId: string, nowMs: number, claims: (rules: TenantRules) => Claim[]): Promise<readonly LimitView[]> {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
@@ -100,12 +113,21 @@ export class ReadLimits {
       const rules = await this.rules.find(tenantId);
       const views = await this.quota.store.limits({ tenantId, claims: claims(rules), rulesRevision: rules.revision, nowMs });
       if (views !== null) return views;
+      // Asking what is left must not make a tenant one that asks for holds.
+      if (!(await this.rows.hasHeld(tenantId))) return await this.fromRows(tenantId, rules, claims(rules), nowMs);
       await this.quota.store.forget(tenantId);
       await this.quota.load(tenantId);
       await this.rules.refresh();
     }
     throw unreachable();
   }
+}
+
+/** How far `claim` is used by what was booked. */
+function usedOf(claim: Claim, deltas: readonly CounterDelta[], nowMs: number): bigint {
+  const { window } = claim;
+  const own = deltas.filter(({ counter, atMs }) => counter === claim.counter && (window.kind !== 'rolling' || atMs >= oldestBucket(nowMs, window.bucketMs)));
+  return own.reduce((sum, { amount }) => sum + amount, 0n);
 }
 
 function claimsOf(matches: readonly Match[], enforce: boolean): Claim[] {

@@ -3,6 +3,7 @@
  * it answers from memory; what another process changed is heard within a second, what this one changed at once. A change raises the one
  * revision; only the tenants it names are read again.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import { RuleSet, ruleOf, type Rule } from '../domain/match-budgets.js';
 import { ladderFor, type Ladders } from '../domain/route.js';
@@ -42,6 +43,7 @@ export const EVERYBODY = '';
 export const RULES_LOCK_KEY = 0x72756c65;
 const MAX_AGE_MS = 500;
 const MAX_KEPT = 50_000;
+const PATIENCE_MS = 250;
 
 export class RuleBook {
   private readonly known = new Map<string, TenantRules>();
@@ -63,8 +65,8 @@ export class RuleBook {
   async find(tenantId: string): Promise<TenantRules> {
     const age = this.monotonicNow() - this.checkedAt;
     // A busy process never waits: it asks in time. One that was idle asks first; without an answer what is known goes on to count.
-    if (age > 2 * MAX_AGE_MS) await this.check().catch(() => undefined);
-    else if (age > MAX_AGE_MS) void this.check().catch(() => undefined);
+    const checked = age > MAX_AGE_MS ? this.check().catch(() => undefined) : null;
+    if (checked !== null && age > 2 * MAX_AGE_MS) await this.patiently(checked);
     const known = this.known.get(tenantId);
     if (known) return known;
     const read = await this.read(this.database, [tenantId]);
@@ -94,6 +96,13 @@ export class RuleBook {
   /** Hears what was committed before the call. @throws DomainError storage.unavailable */
   async refresh(): Promise<void> {
     await this.hear(this.database);
+  }
+
+  /** A database that has gone silent must not hold up what can be answered without it: the right to promise ends soon enough by itself. */
+  private async patiently(checked: Promise<void>): Promise<void> {
+    const timer = new AbortController();
+    const enough = delay(PATIENCE_MS, undefined, { signal: timer.signal }).catch(() => undefined);
+    await Promise.race([checked, enough]).finally(() => timer.abort());
   }
 
   private async check(): Promise<void> {

@@ -34,8 +34,6 @@ export interface Limits {
   readonly concurrent: bigint | null;
 }
 
-export const NO_LIMITS: Limits = { usdNano: null, tokens: null, requests: null, concurrent: null };
-
 export const THRESHOLD_ACTIONS = ['notify', 'downgrade', 'block'] as const;
 export interface Threshold {
   /** Integer, from 1 to 1,000. */

@@ -148,7 +148,7 @@ function fencedLimit(blockAt: bigint, input: Pick<Case, 'nowMs' | 'fencedUntilMs
 function claimRefusal(claim: Claim, blockAt: bigint, view: CounterView, input: Case): Refusal | null {
   const fenced = fencedLimit(blockAt, input);
   if (claim.amount <= fenced - view.used - view.held) return null;
-  if (claim.amount > blockAt) return { code: claim.metric === 'requests' ? 'rate_limited' : 'too_large', claim, retryAfterMs: null, exact: false };
+  if (claim.amount > blockAt) return { code: neverFits(claim, blockAt), claim, retryAfterMs: null, exact: false };
   if (claim.window.kind === 'concurrent') return { code: 'concurrency_limited', claim, retryAfterMs: IN_FLIGHT_RETRY_MS, exact: false };
   const retryAfterMs = exactRetry(claim, blockAt, fenced, view, input);
   if (claim.rate) return { code: 'rate_limited', claim, retryAfterMs, exact: retryAfterMs !== null };
@@ -156,6 +156,13 @@ function claimRefusal(claim: Claim, blockAt: bigint, view: CounterView, input: C
   if (!inFlight) return { code: 'budget_exhausted', claim, retryAfterMs, exact: retryAfterMs !== null };
   const soon = retryAfterMs !== null && retryAfterMs < IN_FLIGHT_RETRY_MS;
   return { code: 'in_flight_exhausted', claim, retryAfterMs: soon ? retryAfterMs : IN_FLIGHT_RETRY_MS, exact: soon };
+}
+
+/** A limit of nothing is used up; one that is smaller than the call is not. */
+function neverFits({ metric, rate }: Claim, blockAt: bigint): LimitRefusal {
+  if (metric === 'concurrent') return 'concurrency_limited';
+  if (blockAt > 0n && metric !== 'requests') return 'too_large';
+  return rate ? 'rate_limited' : 'budget_exhausted';
 }
 
 /** When the call fits if nothing else happens: at the end of the fence, of the period, or when enough of the oldest sub-buckets have left. */

@@ -212,7 +212,8 @@ export function claimsFor(matches: readonly Match[], taking: Taking): Claim[] {
           window: windowOf(match, metric),
           limit,
           amount: metric === 'usd' ? taking.amountNano : metric === 'tokens' ? taking.tokens : 1n,
-          downgradeAt: downgrade === null ? null : percentOf(limit, downgrade),
+          // A cheaper model takes as many running calls as any other.
+          downgradeAt: downgrade === null || metric === 'concurrent' ? null : percentOf(limit, downgrade),
           blockAt: block === null ? null : percentOf(limit, block),
           enforced: taking.enforce && budget.enforcement === 'enforce',
           silent: budget.warming || budget.paused,

@@ -51,16 +51,16 @@ export class CounterTable {
     return view;
   }
 
-  /** Adds to what is held (`sign` 1) or takes off it, in the sub-bucket of the call's authorize. */
-  hold(claim: HeldClaim, call: { readonly holdId: string; readonly createdAtMs: number }, amount: bigint, sign: 1n | -1n, nowMs: number): void {
-    if (amount === 0n) return;
+  /** Adds `change` to what is held, in the sub-bucket of the call's authorize. */
+  hold(claim: HeldClaim, call: { readonly holdId: string; readonly createdAtMs: number }, change: bigint, nowMs: number): void {
+    if (change === 0n) return;
     const counter = this.counterOf(claim.counter, claim.window, nowMs);
     if (counter.kind === 'concurrent') {
-      if (sign === 1n && claim.window.kind === 'concurrent') counter.slots.set(call.holdId, call.createdAtMs + claim.window.ttlMs);
+      if (change > 0n && claim.window.kind === 'concurrent') counter.slots.set(call.holdId, call.createdAtMs + claim.window.ttlMs);
       else counter.slots.delete(call.holdId);
       return;
     }
-    sumsOf(counter, call.createdAtMs).held += sign * amount;
+    sumsOf(counter, call.createdAtMs).held += change;
   }
 
   use({ counter, window, atMs, amount }: CounterDelta, nowMs: number): void {

@@ -247,18 +247,16 @@ export class MemoryQuotaStore extends QuotaStore {
     this.tenantOfHold.set(hold.holdId, hold.tenantId);
     if (hold.callDigest !== null) state.byCall.set(hold.callDigest, hold.holdId);
     state.heldNano += heldBy(hold);
-    for (const claim of hold.claims) state.counters.hold(claim, hold, claimHeldBy(hold, claim), 1n, nowMs);
+    for (const claim of hold.claims) state.counters.hold(claim, hold, claimHeldBy(hold, claim), nowMs);
     if (hold.state === 'active') this.expiries.add(hold, hold.expiresAtMs);
   }
 
   private replace(state: TenantState, before: Hold, after: Hold, nowMs: number): void {
     state.heldNano += heldBy(after) - heldBy(before);
-    // A running call keeps its slot, and its place among them, until it ends.
-    for (const [index, claim] of after.claims.entries()) {
-      const keptBefore = before.claims[index];
-      const change = claimHeldBy(after, claim) - (keptBefore === undefined ? 0n : claimHeldBy(before, keptBefore));
-      state.counters.hold(claim, after, change < 0n ? -change : change, change < 0n ? -1n : 1n, nowMs);
-    }
+    after.claims.forEach((claim, index) => {
+      const was = claimHeldBy(before, before.claims[index] ?? claim);
+      state.counters.hold(claim, after, claimHeldBy(after, claim) - was, nowMs);
+    });
     if (before.state === 'active' && (after.state !== 'active' || after.expiresAtMs !== before.expiresAtMs)) {
       this.expiries.remove(before.holdId, before.expiresAtMs);
       if (after.state === 'active') this.expiries.add(after, after.expiresAtMs);

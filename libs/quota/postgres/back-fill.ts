@@ -10,6 +10,7 @@ import type { Attributes, Budget } from '../domain/budget.js';
 import { bucketMsOf, oldestBucket } from '../domain/limit.js';
 import { ALL_VALUES, periodMsOf, ruleOf, RuleSet, slotMsOf } from '../domain/match-budgets.js';
 import { isRequest, tokensOf } from '../domain/usage-amounts.js';
+import { expiryOf } from './counter-rows.js';
 import { ownPlace } from './posted-usage.js';
 
 const PAGE = 5_000;
@@ -20,6 +21,7 @@ interface Sum {
   readonly periodMs: number;
   readonly slotMs: number;
   readonly valueKey: string;
+  readonly expiresMs: number | null;
   readonly values: Readonly<Record<string, string>>;
   nano: bigint;
   tokens: bigint;
@@ -64,7 +66,19 @@ function addEvent(sums: Map<string, Sum>, set: RuleSet, event: PostedSpend, plac
     if (!sum) {
       const values = Object.fromEntries(match.rule.budget.per.map((attribute) => [attribute, place.call[attribute] ?? '']));
       const slotMs = slotMsOf(match.rule.budget, match.span, place.atMs);
-      sums.set(key, (sum = { periodMs, slotMs, valueKey: match.valueKey, values, nano: 0n, tokens: 0n, requests: 0n }));
+      sums.set(
+        key,
+        (sum = {
+          periodMs,
+          slotMs,
+          valueKey: match.valueKey,
+          expiresMs: expiryOf(match.rule.budget, match.span, periodMs),
+          values,
+          nano: 0n,
+          tokens: 0n,
+          requests: 0n,
+        }),
+      );
     }
     sum.nano += event.chargeNano;
     sum.tokens += tokensOf(event.usage);
@@ -89,25 +103,28 @@ async function write(tx: Sql, budget: Budget, sums: readonly Sum[], seq: bigint)
     plainArray(sums.map(({ nano }) => nano)),
     plainArray(sums.map(({ tokens }) => tokens)),
     plainArray(sums.map(({ requests }) => requests)),
+    plainArray(sums.map(({ expiresMs }) => expiresMs)),
   ];
   await tx.execute(
-    `INSERT INTO quota.counter (tenant_id, budget_key, period_ms, value_key, used_nano, used_tokens, used_requests)
-     SELECT $1, $2, period_ms, value_key, sum(nano), sum(tokens), sum(requests) FROM (
-       SELECT * FROM unnest($3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[]) AS n (period_ms, value_key, nano, tokens, requests)
-       UNION ALL SELECT period_ms, value_key, used_nano, used_tokens, used_requests FROM quota.warming_delta WHERE tenant_id = $1 AND budget_key = $2 AND seq > $8
+    `INSERT INTO quota.counter (tenant_id, budget_key, period_ms, value_key, used_nano, used_tokens, used_requests, expires_ms)
+     SELECT $1, $2, period_ms, value_key, sum(nano), sum(tokens), sum(requests), max(expires_ms) FROM (
+       SELECT * FROM unnest($3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]) AS n (period_ms, value_key, nano, tokens, requests, expires_ms)
+       UNION ALL SELECT period_ms, value_key, used_nano, used_tokens, used_requests, expires_ms FROM quota.warming_delta
+         WHERE tenant_id = $1 AND budget_key = $2 AND seq > $9
      ) booked GROUP BY period_ms, value_key`,
     [budget.tenantId, key, ...columns, seq],
   );
   const named = sums.filter(({ valueKey }) => valueKey !== ALL_VALUES);
   await tx.execute(
-    `INSERT INTO quota.counter_value (tenant_id, budget_key, slot_ms, value_key, "values")
-     SELECT $1, $2, slot_ms, value_key, named FROM unnest($3::bigint[], $4::text[], $5::jsonb[]) AS n (slot_ms, value_key, named) ON CONFLICT DO NOTHING`,
+    `INSERT INTO quota.counter_value (tenant_id, budget_key, slot_ms, value_key, "values", expires_ms)
+     SELECT $1, $2, slot_ms, value_key, named, expires_ms FROM unnest($3::bigint[], $4::text[], $5::jsonb[], $6::bigint[]) AS n (slot_ms, value_key, named, expires_ms) ON CONFLICT DO NOTHING`,
     [
       budget.tenantId,
       key,
       plainArray(named.map(({ slotMs }) => slotMs)),
       textArray(named.map(({ valueKey }) => valueKey)),
       textArray(named.map(({ values }) => JSON.stringify(values))),
+      plainArray(named.map(({ expiresMs }) => expiresMs)),
     ],
   );
   await tx.execute('DELETE FROM quota.warming_delta WHERE tenant_id = $1 AND budget_key = $2', [budget.tenantId, key]);

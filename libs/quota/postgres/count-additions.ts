@@ -9,7 +9,7 @@ import type { Sql } from '#libs/platform/postgres/database.js';
 import { percentOf } from '../domain/budget.js';
 import type { Metric } from '../domain/limit.js';
 import { ALL_VALUES, limitsOf, MAX_COUNTERS, OTHER_VALUES, slotMsOf } from '../domain/match-budgets.js';
-import { addToCounters, type Addition, type CounterRow } from './counter-rows.js';
+import { addToCounters, expiryOf, type Addition, type CounterRow } from './counter-rows.js';
 
 export const CROSSED_TOPIC = 'quota.crossed';
 
@@ -39,8 +39,8 @@ export async function countAdditions(tx: Sql, additions: readonly Addition[], se
 async function putAside(tx: Sql, additions: readonly Addition[], seqs: ReadonlyMap<string, bigint>): Promise<void> {
   if (additions.length === 0) return;
   await tx.execute(
-    `INSERT INTO quota.warming_delta (tenant_id, budget_key, seq, period_ms, value_key, "values", used_nano, used_tokens, used_requests)
-     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::jsonb[], $7::bigint[], $8::bigint[], $9::bigint[])`,
+    `INSERT INTO quota.warming_delta (tenant_id, budget_key, seq, period_ms, value_key, "values", used_nano, used_tokens, used_requests, expires_ms)
+     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::jsonb[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])`,
     [
       textArray(additions.map(({ tenantId }) => tenantId)),
       textArray(additions.map(({ match }) => match.rule.key)),
@@ -51,6 +51,7 @@ async function putAside(tx: Sql, additions: readonly Addition[], seqs: ReadonlyM
       plainArray(additions.map(({ nano }) => nano)),
       plainArray(additions.map(({ tokens }) => tokens)),
       plainArray(additions.map(({ requests }) => requests)),
+      plainArray(additions.map(({ match, periodMs }) => expiryOf(match.rule.budget, match.span, periodMs))),
     ],
   );
 }
@@ -63,8 +64,8 @@ async function nameValues(tx: Sql, additions: readonly Addition[]): Promise<void
   const added = await tx.query<{ tenant_id: string; budget_key: string; slot_ms: bigint }>(
     {
       name: 'quota.name-values',
-      text: `INSERT INTO quota.counter_value (tenant_id, budget_key, slot_ms, value_key, "values")
-             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[]) ON CONFLICT DO NOTHING RETURNING tenant_id, budget_key, slot_ms`,
+      text: `INSERT INTO quota.counter_value (tenant_id, budget_key, slot_ms, value_key, "values", expires_ms)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::jsonb[], $6::bigint[]) ON CONFLICT DO NOTHING RETURNING tenant_id, budget_key, slot_ms`,
     },
     [
       textArray(named.map(({ tenantId }) => tenantId)),
@@ -72,6 +73,7 @@ async function nameValues(tx: Sql, additions: readonly Addition[]): Promise<void
       plainArray(slots),
       textArray(named.map(({ match }) => match.valueKey)),
       textArray(named.map(({ values }) => JSON.stringify(values))),
+      plainArray(named.map(({ match }, index) => expiryOf(match.rule.budget, match.span, slots[index] ?? 0))),
     ],
   );
   if (added.length === 0) return;
@@ -135,7 +137,7 @@ async function noteCrossings(tx: Sql, crossed: readonly Crossed[], at: Date): Pr
       plainArray(budgets.map((budget) => budget.version)),
       textArray(crossed.map(({ addition }) => addition.match.rule.key)),
       plainArray(crossed.map(({ addition }) => addition.periodMs)),
-      timeArray(crossed.map(({ addition }) => (addition.match.span?.endsAtMs == null ? null : new Date(addition.match.span.endsAtMs)))),
+      timeArray(crossed.map(({ addition }) => endOf(addition))),
       textArray(crossed.map(({ addition }) => addition.match.valueKey)),
       textArray(crossed.map(({ addition }) => JSON.stringify(addition.values))),
       textArray(crossed.map(({ metric }) => metric)),
@@ -153,6 +155,11 @@ async function noteCrossings(tx: Sql, crossed: readonly Crossed[], at: Date): Pr
       .filter(({ crossingId }) => fresh.has(crossingId))
       .map((crossing) => ({ tenantId: crossing.addition.tenantId, tenantSeq: null, topic: CROSSED_TOPIC, payload: payloadOf(crossing) })),
   );
+}
+
+function endOf({ match }: Addition): Date | null {
+  const endsAtMs = match.span?.endsAtMs ?? null;
+  return endsAtMs === null ? null : new Date(endsAtMs);
 }
 
 function payloadOf({ crossingId, addition, metric, percent, action, limit, used }: Crossed): Record<string, unknown> {

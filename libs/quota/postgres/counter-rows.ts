@@ -2,11 +2,14 @@
  * quota.counter, written in the posting transaction: what was used, by budget, period and value. Rows are written in key order, so that two
  * posters never wait for each other in a circle.
  */
+import { DAY_MS, HOUR_MS } from '#libs/kernel/index.js';
 import { plainArray, textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import type { TenantRules } from '../application/rule-book.js';
+import type { Budget } from '../domain/budget.js';
 import { bucketMsOf, oldestBucket, type CounterDelta } from '../domain/limit.js';
 import { counterKey, limitsOf, windowOf, type Match } from '../domain/match-budgets.js';
+import type { Span } from '../domain/period.js';
 
 /** What a batch adds to one counter. */
 export interface Addition {
@@ -37,8 +40,8 @@ export async function addToCounters(tx: Sql, additions: readonly Addition[]): Pr
   return await tx.query<CounterRow>(
     {
       name: 'quota.add-to-counters',
-      text: `INSERT INTO quota.counter AS c (tenant_id, budget_key, period_ms, value_key, used_nano, used_tokens, used_requests)
-             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[])
+      text: `INSERT INTO quota.counter AS c (tenant_id, budget_key, period_ms, value_key, used_nano, used_tokens, used_requests, expires_ms)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
              ON CONFLICT (tenant_id, budget_key, period_ms, value_key) DO UPDATE SET used_nano = c.used_nano + excluded.used_nano,
                used_tokens = c.used_tokens + excluded.used_tokens, used_requests = c.used_requests + excluded.used_requests
              RETURNING tenant_id, budget_key, period_ms, value_key, used_nano, used_tokens, used_requests`,
@@ -51,9 +54,31 @@ export async function addToCounters(tx: Sql, additions: readonly Addition[]): Pr
       plainArray(additions.map(({ nano }) => nano)),
       plainArray(additions.map(({ tokens }) => tokens)),
       plainArray(additions.map(({ requests }) => requests)),
+      plainArray(additions.map(({ match, periodMs }) => expiryOf(match.rule.budget, match.span, periodMs))),
     ],
   );
 }
+
+/** When a counter may be forgotten: a sub-bucket an hour after it left its window, a period when no event of it is admitted any more. */
+export function expiryOf({ period }: Pick<Budget, 'period'>, span: Span | null, periodMs: number): number | null {
+  if (period.kind === 'rolling') return periodMs + 2 * period.seconds * 1_000 + HOUR_MS;
+  const endsAtMs = span?.endsAtMs ?? null;
+  return endsAtMs === null ? null : endsAtMs + KEPT_MS;
+}
+
+/** Removes what nobody asks for any more, in rounds. */
+export async function forgetCounters(sql: Sql, now: Date): Promise<void> {
+  const rounds = [
+    'DELETE FROM quota.counter WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.counter WHERE expires_ms < $1 LIMIT $2))',
+    'DELETE FROM quota.counter_value WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.counter_value WHERE expires_ms < $1 LIMIT $2))',
+    "DELETE FROM quota.placement WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.placement WHERE posted_at < to_timestamp($1 / 1000.0) - interval '40 days' LIMIT $2))",
+  ];
+  for (const round of rounds) while ((await sql.execute(round, [now.getTime(), FORGET_ROUND])) === FORGET_ROUND);
+}
+
+const FORGET_ROUND = 10_000;
+/** Events are admitted for 35 days. */
+const KEPT_MS = 40 * DAY_MS;
 
 /** The same as a quota store hears it: one delta for each metric that has a limit. */
 export function deltasOf({ match, periodMs, nano, tokens, requests }: Omit<Addition, 'tenantId' | 'values'>): CounterDelta[] {

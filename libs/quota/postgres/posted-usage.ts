@@ -63,17 +63,33 @@ async function placesOf(tx: Sql, rows: readonly BookedMovement[], rules: Readonl
   const remembered = await rememberedPlaces(tx, rows);
   // One that is booked and taken back in the same batch is not written yet.
   const here = new Map<string, Placement>();
+  // A better report of the same call stands where the one that it replaces stood.
+  const takenBack = new Map<string, Placement>();
   const elsewhere: { movement: SpendMovement; place: Placement }[] = [];
   const places = rows.map(({ movement }, index) => {
     const own = ownPlace(movement);
-    if (movement.sign === -1) return here.get(movement.eventId) ?? remembered.get(movement.eventId) ?? own;
-    const place = holds.get(index) ?? own;
+    if (movement.sign === -1) {
+      const place = here.get(movement.eventId) ?? remembered.get(movement.eventId) ?? own;
+      for (const name of namesOf(rows[index])) takenBack.set(name, place);
+      return place;
+    }
+    const before = namesOf(rows[index]).flatMap((name) => takenBack.get(name) ?? []);
+    const place = holds.get(index) ?? before[0] ?? own;
     here.set(movement.eventId, place);
     if (place !== own && !isSame(place, own, rules.get(movement.tenantId)?.set)) elsewhere.push({ movement, place });
     return place;
   });
   await remember(tx, elsewhere, at);
   return places;
+}
+
+function namesOf(row: BookedMovement | undefined): string[] {
+  if (row === undefined) return [];
+  const { movement, callDigest } = row;
+  return [
+    ...(movement.holdId === null ? [] : [`${movement.tenantId} hold ${movement.holdId}`]),
+    ...(callDigest === null ? [] : [`${movement.tenantId} call ${callDigest}`]),
+  ];
 }
 
 /** Where an event counts by what it says itself. */

@@ -24,6 +24,7 @@ import { ReportsController } from './reports/reports.controller.js';
 import { RoutesController } from './routes/routes.controller.js';
 import { ServiceKeysController } from './service-keys/service-keys.controller.js';
 import { SourcesController } from './sources/sources.controller.js';
+import { TenantKeysController } from './tenant-keys/tenant-keys.controller.js';
 import { TenantsController } from './tenants/tenants.controller.js';
 import { WebhooksController } from './webhooks/webhooks.controller.js';
 
@@ -39,6 +40,7 @@ export const controllers: Type[] = [
   SourcesController,
   DeadLettersController,
   TenantsController,
+  TenantKeysController,
   PlansController,
   ServiceKeysController,
   TenantBudgetsController,

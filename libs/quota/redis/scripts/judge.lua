@@ -46,12 +46,19 @@ local function exact_retry(claim, fenced, seen, case)
   return math.min(fenced_wait, after_fence)
 end
 
+-- A limit of nothing is used up; one that is smaller than the call is not.
+local function never_fits(claim)
+  if claim.metric == 'c' then return 'concurrency_limited' end
+  if claim.block_at > 0 and claim.metric ~= 'r' then return 'too_large' end
+  return claim.rate and 'rate_limited' or 'budget_exhausted'
+end
+
 local function claim_refusal(claim, case)
   local seen = view(claim.name)
   local fenced = fenced_limit(claim.block_at, case)
   if claim.amount <= fenced - seen.used - seen.held then return nil end
   if claim.amount > claim.block_at then
-    return { code = claim.metric == 'r' and 'rate_limited' or 'too_large', claim = claim.index, exact = false }
+    return { code = never_fits(claim), claim = claim.index, exact = false }
   end
   if claim.kind == 'c' then return { code = 'concurrency_limited', claim = claim.index, retry = IN_FLIGHT_RETRY_MS, exact = false } end
   local retry = exact_retry(claim, fenced, seen, case)

@@ -7,7 +7,6 @@ const MAX_TOKENS = 1_000_000_000;
 const MAX_TAGS = 64;
 const MAX_TAG_LENGTH = 256;
 
-/** `api_key` (a scoped key of the tenant) is no field yet: keys of tenants do not exist yet, and ignoring one would let it spend without its limits. */
 export const authorizeBody = z.strictObject({
   call_id: externalId().nullish().meta({ description: 'Identifies one provider call and makes this request idempotent' }),
   tenant_id: externalId().nullish(),
@@ -17,13 +16,18 @@ export const authorizeBody = z.strictObject({
   assistant_id: externalId().nullish(),
   thread_id: externalId().nullish(),
   request_id: externalId().nullish(),
+  api_key: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,256}$/, 'must be 1 to 256 characters of printable ASCII without spaces')
+    .nullish()
+    .meta({ description: "The text of one of the tenant's keys: names the tenant and binds the call to what the key may do" }),
   api_key_id: externalId().nullish(),
   provider: externalId().nullish(),
   model: externalId().nullish(),
   input_tokens: count(MAX_TOKENS).nullish(),
   max_output_tokens: count(MAX_TOKENS).nullish(),
   estimated_cost_usd: usd().nullish().meta({ description: 'Overrides the estimate' }),
-  priority: z.enum(['normal', 'critical']).nullish().meta({ description: 'Counts only where the key or feature may be critical; none may yet' }),
+  priority: z.enum(['normal', 'critical']).nullish().meta({ description: 'Counts only where the key may be critical' }),
   tags: z
     .record(externalId(), z.string().max(MAX_TAG_LENGTH, `must have at most ${MAX_TAG_LENGTH} characters`))
     .refine((tags) => Object.keys(tags).length <= MAX_TAGS, `must have at most ${MAX_TAGS} entries`)

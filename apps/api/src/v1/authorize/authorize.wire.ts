@@ -20,10 +20,11 @@ export function toAuthorizeInput(body: Body, from: Pick<AuthorizeInput, 'tenantI
     environment: body.environment ?? null,
     assistantId: body.assistant_id ?? null,
     threadId: body.thread_id ?? null,
+    apiKey: body.api_key ?? null,
     apiKeyId: body.api_key_id ?? null,
     requestId: body.request_id ?? null,
     tags: body.tags ?? null,
-    critical: false,
+    critical: body.priority === 'critical',
     // Whoever speaks this dialect is about to make the call.
     inPath: true,
   };
@@ -51,7 +52,7 @@ export function toAnswerWire(decision: Decision, asked: AuthorizeInput, minimal:
     degraded: decision.degraded,
     replayed: decision.replayed,
   };
-  if (!minimal) answer.limits = wallet === null || asked.tenantId === null ? [] : [walletWire(wallet, asked.tenantId), ...decision.limits.map(limitWire)];
+  if (!minimal) answer.limits = wallet === null ? [] : [walletWire(wallet, hold?.tenantId ?? asked.tenantId ?? ''), ...decision.limits.map(limitWire)];
   return answer;
 }
 
