@@ -5,6 +5,9 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 
@@ -78,4 +81,66 @@ async function freePort(): Promise<number> {
   const { port } = probe.address() as AddressInfo;
   await new Promise<void>((resolve) => probe.close(() => resolve()));
   return port;
+}
+
+export interface TestRedisCluster {
+  readonly urls: readonly string[];
+  /** Kills the node of that number and starts it again, empty, under its name. */
+  restart(node: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+const CLUSTER_NODES = 3;
+const HASH_SLOTS = 16_384;
+
+/** Three plain servers that are masters of a third of the slots each, without persistence. */
+export async function startRedisCluster(): Promise<TestRedisCluster> {
+  const program = ['redis-server', 'valkey-server'].find((name) => spawnSync(name, ['--version']).status === 0);
+  if (program === undefined) throw new Error('no redis-server or valkey-server on the PATH');
+  const directory = mkdtempSync(join(tmpdir(), 'tollgate-cluster-'));
+  const ports = await Promise.all(Array.from({ length: CLUSTER_NODES }, freePort));
+  const settingsOf = (index: number): string[] => [
+    ...DEFAULT_SETTINGS,
+    ...['--cluster-enabled', 'yes', '--cluster-config-file', join(directory, `nodes-${index}.conf`), '--cluster-require-full-coverage', 'no'],
+    ...['--cluster-port', String(clusterPorts[index])],
+  ];
+  const clusterPorts = await Promise.all(Array.from({ length: CLUSTER_NODES }, freePort));
+  const servers = await Promise.all(ports.map(async (port, index) => await launch(program, port, settingsOf(index))));
+  const nodes = ports.map((port) => new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null }));
+  for (const node of nodes) node.on('error', () => undefined);
+  await Promise.all(
+    nodes.map(async (node, index) => {
+      const [from, to] = [index, index + 1].map((share) => Math.floor((share * HASH_SLOTS) / CLUSTER_NODES));
+      await node.call('CLUSTER', 'ADDSLOTSRANGE', String(from), String((to ?? 0) - 1));
+    }),
+  );
+  for (const [index, port] of ports.entries()) if (index > 0) await nodes[0]?.call('CLUSTER', 'MEET', '127.0.0.1', String(port), String(clusterPorts[index]));
+  const complete = async (): Promise<boolean> => {
+    const infos = await Promise.all(nodes.map(async (node) => String(await node.call('CLUSTER', 'INFO'))));
+    const slots = await Promise.all(nodes.map(async (node) => ((await node.call('CLUSTER', 'SLOTS')) as unknown[]).length));
+    return infos.every((info) => info.includes('cluster_state:ok')) && slots.every((count) => count === CLUSTER_NODES);
+  };
+  const until = performance.now() + READY_TIMEOUT_MS;
+  while (!(await complete())) {
+    if (performance.now() > until) throw new Error('the cluster did not come together');
+    await delay(50);
+  }
+  for (const node of nodes) node.disconnect();
+  const kill = async (server: ChildProcess): Promise<void> => {
+    const gone = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+    server.kill('SIGKILL');
+    await gone;
+  };
+  return {
+    urls: ports.map((port) => `redis://127.0.0.1:${port}`),
+    restart: async (index) => {
+      const server = servers[index];
+      if (server) await kill(server);
+      servers[index] = await launch(program, ports[index] ?? 0, settingsOf(index));
+    },
+    close: async () => {
+      await Promise.all(servers.filter((server) => server.exitCode === null && server.signalCode === null).map(kill));
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
 }
