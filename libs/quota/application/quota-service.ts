@@ -28,6 +28,8 @@ const CALLS_PER_CHUNK = 16n;
 const FIRST_CHUNK_CALLS = 256n;
 /** A ceiling is raised ahead when it covers fewer calls than this. */
 const RAISE_AHEAD_CALLS = 64n;
+/** A server is asked who it is and given its epoch within this. */
+const NEW_EPOCH_MS = 20;
 /** API processes that may share a store before what all of them have not written yet exceeds what is fenced after a loss. */
 const SHARING_PROCESSES = 8n;
 
@@ -116,6 +118,15 @@ export class QuotaService {
     await pending;
   }
 
+  /** As {@link load}; a shared store that was found to be another one meanwhile is asked again under its new epoch. */
+  private async loadAnew(tenantId: string): Promise<void> {
+    await this.load(tenantId).catch(async (error: unknown) => {
+      const isNew = error instanceof DomainError && (error.code === 'quota.stale_epoch' || error.code === 'quota.fenced');
+      if (!isNew || !this.isShared) throw error;
+      await delay(NEW_EPOCH_MS);
+    });
+  }
+
   /** Tells of the holds that each load brings. */
   onLoad(listener: (holds: readonly Hold[]) => void): void {
     this.loadListeners.push(listener);
@@ -166,7 +177,7 @@ export class QuotaService {
     let result = first;
     let epoch = firstEpoch;
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      if (result.kind === 'unknown') await this.load(command.tenantId);
+      if (result.kind === 'unknown') await this.loadAnew(command.tenantId);
       else if (result.kind === 'above_ceiling') current = await this.inDemand(current, () => this.coverOrCommit(current));
       else return await this.secure(result, current, epoch);
       epoch = this.assertMayPromise(command.tenantId);

@@ -13,15 +13,18 @@ interface NodeRow {
   readonly epoch: bigint;
 }
 
-/** @throws DomainError storage.unavailable, quota.newer_layout */
-export async function claimNode(database: Database, input: { node: string; runId: string; layout: number; at: Date }): Promise<bigint> {
-  const { node, runId, layout, at } = input;
+/** @param input.lost an epoch whose state the server has lost, as its missing marker says @throws DomainError storage.unavailable, quota.newer_layout */
+export async function claimNode(
+  database: Database,
+  input: { node: string; runId: string; layout: number; lost: bigint | null; at: Date },
+): Promise<{ epoch: bigint; isFresh: boolean }> {
+  const { node, runId, layout, lost, at } = input;
   return await database.transaction(async (tx) => {
     // Whoever meets a new server waits here for whoever met it first.
     const epochs = await tx.query<{ epoch: bigint }>('SELECT epoch FROM quota.epoch FOR UPDATE', []);
     const [known] = await tx.query<NodeRow>('SELECT run_id, layout, epoch FROM quota.store_node WHERE node = $1', [node]);
     if (known && known.layout > layout) throw newerLayout();
-    if (known?.run_id === runId && known.layout === layout) return known.epoch;
+    if (known?.run_id === runId && known.layout === layout && known.epoch !== lost) return { epoch: known.epoch, isFresh: false };
     const epoch = (epochs[0]?.epoch ?? 0n) + 1n;
     await tx.execute('UPDATE quota.epoch SET epoch = $1, taken_at = $2', [epoch, at]);
     await tx.execute(
@@ -29,7 +32,7 @@ export async function claimNode(database: Database, input: { node: string; runId
        ON CONFLICT (node) DO UPDATE SET run_id = excluded.run_id, layout = excluded.layout, epoch = excluded.epoch, taken_at = excluded.taken_at`,
       [node, runId, layout, epoch, at],
     );
-    return epoch;
+    return { epoch, isFresh: true };
   });
 }
 

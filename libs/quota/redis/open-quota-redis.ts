@@ -32,7 +32,7 @@ export interface QuotaRedisOptions {
 /** Connects in the background: until a server has its epoch, nothing is promised of its tenants. */
 export function openQuotaRedis({ target, database, clock, deadlineMs, report }: QuotaRedisOptions): QuotaRedis {
   const registry = {
-    claim: async (node: string, runId: string) => await claimNode(database, { node, runId, layout: STATE_LAYOUT, at: clock.now() }),
+    claim: async (node: string, runId: string, lost: bigint | null) => await claimNode(database, { node, runId, lost, layout: STATE_LAYOUT, at: clock.now() }),
     epochs: async () => await readNodeEpochs(database),
     keepOnly: async (nodes: readonly string[]) => await keepOnlyNodes(database, nodes),
   };

@@ -12,8 +12,15 @@ import type { Script } from './scripts.js';
 
 /** Who was given which epoch, in PostgreSQL. */
 export interface NodeRegistry {
-  /** The epoch of the server behind `node`: the same one while it is the same server, else the next. @throws DomainError storage.unavailable, quota.newer_layout */
-  readonly claim: (node: string, runId: string) => Promise<bigint>;
+  /**
+   * The epoch of the server behind `node`: the same one while it is the same server and has not lost it, else the next.
+   * @throws DomainError storage.unavailable, quota.newer_layout
+   */
+  readonly claim: (
+    node: string,
+    runId: string,
+    lost: bigint | null,
+  ) => Promise<{ readonly epoch: bigint; /** Given by this very call. */ readonly isFresh: boolean }>;
   readonly epochs: () => Promise<ReadonlyMap<string, bigint>>;
   /** Nodes that serve no more are forgotten: what comes back under their names is another server. */
   readonly keepOnly: (nodes: readonly string[]) => Promise<void>;
@@ -38,6 +45,8 @@ const MAX_IN_FLIGHT = 2_000;
 const RECYCLE_MS = 2 * SECOND_MS;
 const VERIFY_DEADLINE_MS = 5 * SECOND_MS;
 const RETRY_MS = 250;
+const MARKER_TRIES = 4;
+const MARKER_WAIT_MS = 25;
 const MAX_BACKOFF_MS = 1_000;
 
 export class RedisNode {
@@ -45,7 +54,7 @@ export class RedisNode {
   private epochNow: bigint | null = null;
   private lastEpoch: bigint | null = null;
   private connection = 0;
-  private verifying = false;
+  private verifying: Promise<void> | null = null;
   private inFlight = 0;
   private overdue = 0;
   private overdueSince: number | null = null;
@@ -57,6 +66,8 @@ export class RedisNode {
   constructor(
     readonly name: string,
     target: string | RedisOptions,
+    /** A key of this server that says under which epoch its state was made: it is gone when somebody emptied the server. */
+    private readonly marker: string,
     private readonly registry: NodeRegistry,
     private readonly settings: NodeSettings,
     private readonly listener: NodeListener,
@@ -73,7 +84,7 @@ export class RedisNode {
     };
     this.redis = typeof target === 'string' ? new Redis(target, options) : new Redis({ ...target, ...options });
     this.redis.on('error', (error) => this.listener.report('the quota store is in trouble', error));
-    this.redis.on('ready', () => void this.verify());
+    this.redis.on('ready', () => void this.verified());
     this.redis.on('close', () => this.lost());
     void this.redis.connect().catch(() => undefined);
   }
@@ -103,7 +114,15 @@ export class RedisNode {
   recheck(): void {
     if (this.redis.status !== 'ready') return;
     this.epochNow = null;
-    void this.verify();
+    void this.verified();
+  }
+
+  /** Makes sure that nobody emptied the server; a tenant that is not there may have been. @throws DomainError quota.store_away */
+  async confirm(): Promise<void> {
+    const epoch = this.epochNow;
+    if ((await this.command(async (redis) => await redis.get(this.marker))) === String(epoch)) return;
+    this.recheck();
+    await this.verifying;
   }
 
   /** Makes a connection anew that hangs; called every now and then. */
@@ -177,16 +196,23 @@ export class RedisNode {
     this.problem = 'not connected';
   }
 
+  private async verified(): Promise<void> {
+    this.verifying ??= this.verify().finally(() => {
+      this.verifying = null;
+      // The connection was made anew at the very end of it.
+      if (this.epochNow === null && this.redis.status === 'ready' && !this.closed) void this.verified();
+    });
+    await this.verifying;
+  }
+
   private async verify(): Promise<void> {
-    if (this.verifying) return;
-    this.verifying = true;
     while (this.redis.status === 'ready' && !this.closed) {
       const { connection } = this;
       try {
         const identity = await this.asked();
         this.problem = identity.problem;
         if (identity.problem === null) {
-          const epoch = await this.registry.claim(this.name, identity.runId);
+          const epoch = await this.claimed(identity.runId);
           // A connection that broke meanwhile may lead to another server now.
           if (connection === this.connection && this.redis.status === 'ready') this.take(epoch);
           break;
@@ -198,8 +224,30 @@ export class RedisNode {
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-    this.verifying = false;
-    if (this.epochNow === null && this.redis.status === 'ready' && !this.closed) void this.verify();
+  }
+
+  /** The epoch whose marker the server has. A server that lost its marker has lost state, and gets the next epoch. */
+  private async claimed(runId: string): Promise<bigint> {
+    let lost: bigint | null = null;
+    for (let tries = 0; tries < MARKER_TRIES; tries += 1) {
+      const { epoch, isFresh } = await this.registry.claim(this.name, runId, lost);
+      if (isFresh) {
+        await this.redis.set(this.marker, String(epoch));
+        return epoch;
+      }
+      if (await this.isMarked(epoch)) return epoch;
+      lost = epoch;
+    }
+    throw away('the quota store does not keep its epoch');
+  }
+
+  /** Another process may have been given the epoch this very moment, and be about to mark the server. */
+  private async isMarked(epoch: bigint): Promise<boolean> {
+    for (let tries = 0; tries < MARKER_TRIES; tries += 1) {
+      if ((await this.redis.get(this.marker)) === String(epoch)) return true;
+      await new Promise((resolve) => setTimeout(resolve, MARKER_WAIT_MS));
+    }
+    return false;
   }
 
   private async asked(): Promise<ReturnType<typeof identityOf>> {

@@ -6,7 +6,7 @@
 import { Redis } from 'ioredis';
 import { SECOND_MS } from '#libs/kernel/index.js';
 import { away, RedisNode, type NodeListener, type NodeRegistry, type NodeSettings } from './redis-node.js';
-import { indexKey, tenantKeys } from './tenant-keys.js';
+import { indexKey, markerKey, tenantKeys } from './tenant-keys.js';
 
 export interface RedisTarget {
   readonly urls: readonly string[];
@@ -44,7 +44,11 @@ export class RedisNodes {
   constructor(private readonly options: RedisNodesOptions) {
     const { target } = options;
     if (!target.cluster) {
-      const node = this.open(SINGLE, target.urls[0] ?? '');
+      const node = this.open(
+        SINGLE,
+        target.urls[0] ?? '',
+        markerKey(() => true),
+      );
       this.slots = Array.from({ length: 16_384 }, () => node);
       this.indexes.set(
         node,
@@ -104,7 +108,7 @@ export class RedisNodes {
     for (const node of this.nodes.values()) node.close();
   }
 
-  private open(name: string, target: ConstructorParameters<typeof RedisNode>[1]): RedisNode {
+  private open(name: string, target: ConstructorParameters<typeof RedisNode>[1], marker: string): RedisNode {
     const listener: NodeListener = {
       onReady: (node, isNew) => {
         for (const told of this.listeners) told(node, isNew);
@@ -112,7 +116,7 @@ export class RedisNodes {
       onMoved: () => (this.options.target.cluster ? void this.refresh() : this.nodes.get(name)?.recheck()),
       report: this.options.report,
     };
-    const node = new RedisNode(name, target, this.options.registry, this.options.settings, listener);
+    const node = new RedisNode(name, target, marker, this.options.registry, this.options.settings, listener);
     this.nodes.set(name, node);
     return node;
   }
@@ -159,7 +163,13 @@ export class RedisNodes {
     await this.options.registry.keepOnly([...serving]).catch((error: unknown) => this.options.report('nodes that left were not forgotten', error));
     for (const { from, to, host, port } of ranges) {
       const name = `${host}:${port}`;
-      const node = this.nodes.get(name) ?? this.open(name, this.optionsOf(name));
+      const node =
+        this.nodes.get(name) ??
+        this.open(
+          name,
+          this.optionsOf(name),
+          markerKey((slot) => slot >= from && slot <= to),
+        );
       slots.fill(node, from, to + 1);
     }
     this.slots = slots;

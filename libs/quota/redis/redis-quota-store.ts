@@ -128,6 +128,7 @@ export class RedisQuotaStore extends QuotaStore {
 
   override async beginLoad(tenantIds: readonly string[], nowMs: number): Promise<LoadTickets> {
     const tickets = new Map<string, string>();
+    for (const node of new Set(tenantIds.map((tenantId) => this.nodes.of(tenantId)))) await node.confirm();
     for (const tenantId of tenantIds) {
       const ticket = text(await this.run(SCRIPTS.beginLoad, tenantId, nowMs, [newUuid(new Date(nowMs)), String(TICKET_MS)]));
       if (ticket !== '') tickets.set(tenantId, ticket);

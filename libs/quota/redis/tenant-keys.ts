@@ -33,8 +33,17 @@ export function tenantKeys(tenantId: string): TenantKeys {
 
 /** The index of next ends: tenants by when one of their holds runs out. One per node, under a tag of one of the node's slots. */
 export function indexKey(ownsSlot: (slot: number) => boolean): string {
-  for (let tag = 0; tag < 100 * SLOTS; tag += 1) if (ownsSlot(slotOfTag(String(tag)))) return `${PREFIX}:{${tag}}:ends-by-tenant`;
-  return `${PREFIX}:{0}:ends-by-tenant`;
+  return `${PREFIX}:{${tagOn(ownsSlot)}}:ends-by-tenant`;
+}
+
+/** Under which epoch a node's state was made. */
+export function markerKey(ownsSlot: (slot: number) => boolean): string {
+  return `${PREFIX}:{${tagOn(ownsSlot)}}:epoch`;
+}
+
+function tagOn(ownsSlot: (slot: number) => boolean): number {
+  for (let tag = 0; tag < 100 * SLOTS; tag += 1) if (ownsSlot(slotOfTag(String(tag)))) return tag;
+  return 0;
 }
 
 /** CRC16 (XMODEM) of the tag modulo 16,384: redis.io/docs/reference/cluster-spec, "Key distribution model". */

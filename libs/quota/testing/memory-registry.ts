@@ -5,13 +5,13 @@ export class MemoryRegistry implements NodeRegistry {
   private last = 0n;
   private readonly given = new Map<string, { readonly runId: string; readonly epoch: bigint }>();
 
-  readonly claim = async (node: string, runId: string): Promise<bigint> => {
+  readonly claim = async (node: string, runId: string, lost: bigint | null): Promise<{ epoch: bigint; isFresh: boolean }> => {
     await Promise.resolve();
     const known = this.given.get(node);
-    if (known?.runId === runId) return known.epoch;
+    if (known?.runId === runId && known.epoch !== lost) return { epoch: known.epoch, isFresh: false };
     this.last += 1n;
     this.given.set(node, { runId, epoch: this.last });
-    return this.last;
+    return { epoch: this.last, isFresh: true };
   };
 
   readonly epochs = async (): Promise<ReadonlyMap<string, bigint>> => {
