@@ -5,6 +5,7 @@ export type { StoredTopUp as BudgetTopUp } from './application/budget-store.js';
 export { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
 export { CrossingReader, type Crossing } from './application/crossing-reader.js';
 export { DecisionLog, type LoggedDecision } from './application/decision-log.js';
+export { FollowTimeZones } from './application/follow-time-zones.js';
 export { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
 export type { SettleFigures } from './application/hold-events.js';
 export { HoldJournal } from './application/hold-journal.js';

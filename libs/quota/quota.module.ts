@@ -13,6 +13,7 @@ import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, To
 import { CrossingReader } from './application/crossing-reader.js';
 import { DecisionLog } from './application/decision-log.js';
 import { EstimateCall } from './application/estimate-call.js';
+import { FollowTimeZones } from './application/follow-time-zones.js';
 import { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
 import { HoldEvents } from './application/hold-events.js';
 import { HoldJournal } from './application/hold-journal.js';
@@ -136,6 +137,7 @@ const useCases = [
   useCase(PutOverride, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(RemoveOverride, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(TopUpBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
+  useCase(FollowTimeZones, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
   useCase(ReadBudgets, [Database, BudgetStore]),
   useCase(PutRoutes, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
   useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, STANDING, Database, Clock]),

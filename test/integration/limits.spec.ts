@@ -1,5 +1,5 @@
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
-import { CrossingReader } from '#libs/quota/index.js';
+import { CrossingReader, FollowTimeZones, WarmBudgets } from '#libs/quota/index.js';
 import { startTestApi, type TestApi } from '../support/api.js';
 import { QuotaTestApi } from '../support/quota-api.js';
 import { settleEverything } from '../support/posting.js';
@@ -68,6 +68,23 @@ describe('limits over HTTP', () => {
       const fresh = await ask(tenantId, '1.00');
       expect(fresh.decision).toBe('allow');
       expect(fresh.limits[1]).toMatchObject({ used: '0.000000000', held: '1.000000000', resets_at: '2026-12-31T15:00:00.000Z' });
+    });
+
+    it('budgets follow their tenant to another time zone, with what was spent in the period of there', async () => {
+      clock.set('2026-11-22T15:30:00.000Z');
+      const tenantId = await quota.makeTenant({}, '100');
+      await put(tenantId, 'daily', { period: 'day', limit_usd: '1.00' });
+      await spend(tenantId, '0.30');
+      clock.set('2026-11-22T16:30:00.000Z');
+      await spend(tenantId, '0.20');
+      // In Shanghai it has been the 23rd since 16:00 UTC.
+      await call('PUT', `/v1/tenants/${tenantId}`, { timezone: 'Asia/Shanghai' });
+      expect(await api.app.get(FollowTimeZones).execute()).toBe(1);
+      await api.app.get(WarmBudgets).execute();
+      expect(await api.app.get(FollowTimeZones).execute()).toBe(0);
+      const { budget, data } = await statusOf(tenantId, 'daily');
+      expect(budget).toMatchObject({ version: 2, timezone: 'Asia/Shanghai', warming: false });
+      expect(data[0]).toMatchObject({ period_start: '2026-11-22T16:00:00.000Z', limits: [{ used: '0.200000000' }] });
     });
 
     it("H8 a call asked in November is November's, whenever it ends", async () => {

@@ -5,7 +5,7 @@ import { trimOutbox } from '#libs/platform/outbox/outbox.js';
 import { Database } from '#libs/platform/postgres/database.js';
 import type { ScheduledTask } from '#libs/platform/queue/schedules.js';
 import { PriceBook } from '#libs/pricing/index.js';
-import { DecisionLog, ForgetOldQuotaRows, HoldJournal, QuotaService, RelayBalances, SweepHolds, WarmBudgets } from '#libs/quota/index.js';
+import { DecisionLog, FollowTimeZones, ForgetOldQuotaRows, HoldJournal, QuotaService, RelayBalances, SweepHolds, WarmBudgets } from '#libs/quota/index.js';
 
 /** Finds a use case of the running application by its class. */
 export type Resolve = <T>(useCase: abstract new (...args: never[]) => T) => T;
@@ -38,6 +38,7 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'keep-partitions-ahead', everyMs: DAY_MS, run: async () => await resolve(KeepPartitionsAhead).execute() },
       { name: 'forget-old-event-keys', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldEventKeys).execute() },
       { name: 'write-decisions', everyMs: SECOND_MS, run: async () => await resolve(DecisionLog).flush() },
+      { name: 'follow-time-zones', everyMs: MINUTE_MS, run: async () => await resolve(FollowTimeZones).execute() },
       { name: 'warm-budgets', everyMs: SECOND_MS, run: async () => await resolve(WarmBudgets).execute() },
       { name: 'forget-old-quota-rows', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldQuotaRows).execute() },
       { name: 'trim-outbox', everyMs: HOUR_MS, run: async () => await trimOutbox(resolve(Database), new Date(resolve(Clock).now().getTime() - DAY_MS)) },

@@ -29,6 +29,10 @@ export abstract class BudgetStore {
   /** By id. */
   abstract list(sql: Sql, tenantId: string, after: string | null, limit: number): Promise<Budget[]>;
   abstract warming(sql: Sql, limit: number): Promise<Budget[]>;
+  /** The time zones that tenants' calendar budgets are counted in. */
+  abstract zones(sql: Sql): Promise<{ tenantId: string; timezone: string }[]>;
+  /** A tenant's calendar budgets of one zone. */
+  abstract inZone(tx: Sql, tenantId: string, timezone: string): Promise<Budget[]>;
   abstract overrides(sql: Sql, tenantId: string, budgetId: string, after: string | null, limit: number): Promise<Override[]>;
   abstract saveOverride(tx: Sql, tenantId: string, override: Override, at: Date): Promise<Override | null>;
   /** The removed one; null where there is none. */

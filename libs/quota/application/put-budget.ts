@@ -83,7 +83,8 @@ function nextBudget(input: {
     updatedAt: at,
   };
   const timezone = input.tenant?.timezone ?? 'UTC';
-  if (before !== null && countsAlike(before, settings) && before.timezone === timezone)
+  const byCalendar = settings.period.kind !== 'rolling' && settings.period.kind !== 'total';
+  if (before !== null && countsAlike(before, settings) && (before.timezone === timezone || !byCalendar))
     return { ...base, version: before.version, timezone, countsFromMs: before.countsFromMs, warming: before.warming };
   const fromNow = settings.countFrom === 'now';
   return { ...base, version: input.version + 1, timezone, countsFromMs: fromNow ? at.getTime() : null, warming: !fromNow };

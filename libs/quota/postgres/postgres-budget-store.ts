@@ -19,6 +19,8 @@ import { raiseRevision } from './count-additions.js';
 
 const OVERRIDE_COLUMNS = 'tenant_id, budget_id, value_key, "values", limit_nano, limit_tokens, limit_requests, limit_concurrent';
 
+const BY_CALENDAR = `tenant_id <> '' AND deleted_at IS NULL AND period IN ('hour', 'day', 'week', 'month')`;
+
 export class PostgresBudgetStore extends BudgetStore {
   constructor(private readonly database: Database) {
     super();
@@ -74,6 +76,18 @@ export class PostgresBudgetStore extends BudgetStore {
   override async warming(sql: Sql, limit: number): Promise<Budget[]> {
     const rows = await sql.query<BudgetRow>(`SELECT ${BUDGET_COLUMNS} FROM quota.budget WHERE warming AND deleted_at IS NULL ORDER BY updated_at LIMIT $1`, [
       limit,
+    ]);
+    return rows.map(fromBudgetRow);
+  }
+
+  override async zones(sql: Sql): Promise<{ tenantId: string; timezone: string }[]> {
+    return await sql.query(`SELECT DISTINCT tenant_id AS "tenantId", timezone FROM quota.budget WHERE ${BY_CALENDAR}`);
+  }
+
+  override async inZone(tx: Sql, tenantId: string, timezone: string): Promise<Budget[]> {
+    const rows = await tx.query<BudgetRow>(`SELECT ${BUDGET_COLUMNS} FROM quota.budget WHERE tenant_id = $1 AND timezone = $2 AND ${BY_CALENDAR}`, [
+      tenantId,
+      timezone,
     ]);
     return rows.map(fromBudgetRow);
   }
