@@ -19,6 +19,7 @@ import { HoldEvents } from './application/hold-events.js';
 import { HoldJournal } from './application/hold-journal.js';
 import { HoldReader } from './application/hold-reader.js';
 import { ExtendHold, FindHold, ReleaseHold, SettleHold } from './application/manage-hold.js';
+import { LocalSlices } from './application/local-slices.js';
 import { OutputSizes } from './application/output-sizes.js';
 import { FundingSource, QuotaFence } from './application/ports.js';
 import { PlanCandidates } from './application/plan-candidates.js';
@@ -32,6 +33,7 @@ import { ReadLimits, type StandingRows } from './application/read-limits.js';
 import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
 import { RuleBook } from './application/rule-book.js';
+import { StoreAway } from './application/store-away.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
 import { WarmBudgets } from './application/warm-budgets.js';
@@ -130,7 +132,21 @@ const useCases = [
   useCase(HoldEvents, [RecordEvents, SourceDirectory]),
   useCase(PlanCandidates, [EstimateCall]),
   useCase(RecogniseKey, [ApiKeyDirectory]),
-  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, PlanCandidates, RuleBook, RecogniseKey, DecisionLog, Clock, SETTINGS]),
+  useCase(LocalSlices, [QuotaService, Clock, SETTINGS]),
+  useCase(StoreAway, [HoldJournal, LocalSlices, Clock]),
+  useCase(AuthorizeCall, [
+    QuotaService,
+    TenantDirectory,
+    EstimateCall,
+    PlanCandidates,
+    RuleBook,
+    RecogniseKey,
+    StoreAway,
+    LocalSlices,
+    DecisionLog,
+    Clock,
+    SETTINGS,
+  ]),
   useCase(PutBudget, [BudgetStore, TenantDirectory, RuleBook, WarmBudgets, AuditLog, Clock]),
   useCase(PauseBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(DeleteBudget, [BudgetStore, RuleBook, AuditLog, Clock]),

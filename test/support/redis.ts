@@ -15,6 +15,8 @@ export interface TestRedis {
   readonly url: string;
   /** Kills the server the hard way; null where it is not ours to kill. */
   readonly kill: (() => Promise<void>) | null;
+  /** Stops it without ending it, or lets it go on. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
   /** Starts it again on the same port. */
   restart(): Promise<void>;
   close(): Promise<void>;
@@ -38,7 +40,7 @@ export async function startRedis(options: { settings?: readonly string[] } = {})
   const settings = options.settings ?? DEFAULT_SETTINGS;
   const found = findRedis();
   if (found === null) throw new Error('no redis-server or valkey-server on the PATH and no REDIS_URL');
-  if ('url' in found) return { url: found.url, kill: null, restart: () => Promise.resolve(), close: () => Promise.resolve() };
+  if ('url' in found) return { url: found.url, kill: null, signal: () => undefined, restart: () => Promise.resolve(), close: () => Promise.resolve() };
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}/0`;
   let server = await launch(found.program, port, settings);
@@ -50,6 +52,7 @@ export async function startRedis(options: { settings?: readonly string[] } = {})
   return {
     url,
     kill,
+    signal: (name) => server.kill(name),
     restart: async () => {
       server = await launch(found.program, port, settings);
     },

@@ -14,7 +14,7 @@ import { createLogger, type Logger } from '#libs/platform/logging/logger.js';
 import { PlatformModule } from '#libs/platform/nest/platform.module.js';
 import type { Database } from '#libs/platform/postgres/database.js';
 import { APP_ROLE } from '#libs/platform/postgres/migrator.js';
-import { NoFence, type QuotaFence, type QuotaStore } from '#libs/quota/index.js';
+import { NoFence, StoreAway, type QuotaFence, type QuotaStore } from '#libs/quota/index.js';
 import { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
 import { AuthenticateCaller } from '#libs/tenancy/index.js';
 import { contextModules } from '../../contexts.js';
@@ -114,6 +114,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   app.useGlobalPipes(createValidationPipe());
   app.useGlobalFilters(new ProblemFilter(logger));
   await app.init();
+  metrics.countBypasses(() => app.get(StoreAway, { strict: false }).bypasses);
   document.make(app);
   return {
     app,

@@ -7,7 +7,7 @@ export function newHold(command: ReserveCommand, candidate: Candidate): Hold {
   return {
     holdId: command.holdId,
     tenantId: command.tenantId,
-    kind: 'call',
+    kind: command.kind ?? 'call',
     state: 'active',
     resolution: null,
     amountNano: candidate.amountNano,

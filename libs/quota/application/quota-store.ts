@@ -12,6 +12,8 @@ export interface Candidate extends Judged {
 export interface ReserveCommand {
   readonly tenantId: string;
   readonly holdId: string;
+  /** Absent: of a call. */
+  readonly kind?: Hold['kind'];
   /** The requested model first, then its ladder; the first that fits is taken. */
   readonly candidates: readonly [Candidate, ...Candidate[]];
   /** Of the rules that the claims were made by; the store answers by no others. */

@@ -99,6 +99,7 @@ export function reserveArguments(command: ReserveCommand): string[] {
     credit(command.rule),
     flag(command.enforce),
     flag(command.strict),
+    command.kind ?? 'call',
     String(command.candidates.length),
     ...command.candidates.flatMap(({ amountNano, facts, claims }) => [integer(amountNano), factsText(facts), ...claimArguments(claims)]),
   ];

@@ -1,7 +1,7 @@
 -- Judges a call against the wallet and every limit, and takes the hold, or changes nothing (H4).
 -- KEYS  as tenant.lua
 -- ARGV  1 epoch, 2 now, 3 hold id, 4 rules revision, 5 call digest or '', 6 body hash or '', 7 policy, 8 expires, 9 credit or '' (no limit),
---       10 enforce 0/1, 11 strict 0/1, 12 candidates, then per candidate: amount, facts, count of claims, claims (see judge.lua)
+--       10 enforce 0/1, 11 strict 0/1, 12 kind of hold, 13 candidates, then per candidate: amount, facts, count of claims, claims (see judge.lua)
 -- Returns  { 'unknown' | 'stale_rules' | 'other_body' | 'already_resolved' }, { 'above_ceiling', promised so far, amount },
 --       { 'replayed', hold, wallet, views of each candidate }, { 'refused', refusal, wallet, rooms, views of the first },
 --       { 'held', candidate from 0, why, claim, would, wallet, views, covered, due or '' }
@@ -20,8 +20,8 @@ if revision > state.rules then
 end
 
 local case = { candidates = {}, credit = tonumber(ARGV[9]), enforce = ARGV[10] == '1', fenced = state.fenced }
-local lists, at = {}, 13
-for index = 1, tonumber(ARGV[12]) do
+local lists, at = {}, 14
+for index = 1, tonumber(ARGV[13]) do
   local candidate = { amount = tonumber(ARGV[at]), facts = ARGV[at + 1] }
   candidate.claims, at = read_claims(at + 3, tonumber(ARGV[at + 2]))
   case.candidates[index], lists[index] = candidate, candidate.claims
@@ -65,7 +65,7 @@ end
 local kept = {}
 for index, claim in ipairs(candidate.claims) do kept[index] = { claim.name, claim.metric, claim.kind, claim.param, claim.amount } end
 local due = put_hold(state, ARGV[3], {
-  state = 'active', resolution = '', amount = candidate.amount, captured = 0, tokens = 0, requests = 0, policy = ARGV[7], kind = 'call', created = NOW,
+  state = 'active', resolution = '', amount = candidate.amount, captured = 0, tokens = 0, requests = 0, policy = ARGV[7], kind = ARGV[12], created = NOW,
   expires = tonumber(ARGV[8]), resolved = -1, digest = digest, body = ARGV[6], facts = candidate.facts, recorded = strict and 1 or 0, claims = kept,
 })
 write_counters()
