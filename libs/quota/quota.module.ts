@@ -33,7 +33,7 @@ import { ReadLimits, type StandingRows } from './application/read-limits.js';
 import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
 import { RuleBook } from './application/rule-book.js';
-import { StoreAway } from './application/store-away.js';
+import { BYPASS, StoreAway } from './application/store-away.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
 import { WarmBudgets } from './application/warm-budgets.js';
@@ -51,7 +51,7 @@ import { PostgresCrossingReader } from './postgres/postgres-crossing-reader.js';
 import { PostgresRuleStore } from './postgres/postgres-rule-store.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaParticipant } from './postgres/quota-participant.js';
-import { commitCeiling, forgetHolds, readTenantSnapshots, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
+import { commitCeiling, forgetHolds, readTenantSnapshots, rememberAskers, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
 
 export interface QuotaModuleSettings extends QuotaSettings {
   /** How long a decision waits for PostgreSQL. */
@@ -87,6 +87,10 @@ function journalOf(database: Database, fence: QuotaFence, logger: Logger): HoldJ
     async (ended, live, epochs) =>
       await database.transaction(async (tx) => {
         await (fence.exclusive ? assertEpoch(tx, epochOf(fence)) : assertNodeEpochs(tx, epochs));
+        await rememberAskers(
+          tx,
+          live.flatMap((hold) => (hold.resolution === BYPASS ? [hold.tenantId] : [])),
+        );
         await writeHolds(tx, byId(ended), byId(live));
       }),
     (error) => logger.error({ error }, 'holds were not written'),

@@ -63,7 +63,10 @@ export async function startRedis(options: { settings?: readonly string[] } = {})
 }
 
 async function launch(program: string, port: number, settings: readonly string[]): Promise<ChildProcess> {
-  const server = spawn(program, [...settings, '--port', String(port), '--bind', '127.0.0.1'], { stdio: 'ignore', cwd: '/' });
+  // A folder of its own: a server loads whatever dump another one left in its folder.
+  const directory = mkdtempSync(join(tmpdir(), 'tollgate-redis-'));
+  const server = spawn(program, ['--dir', directory, ...settings, '--port', String(port), '--bind', '127.0.0.1'], { stdio: 'ignore', cwd: '/' });
+  server.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   const probe = new Redis(`redis://127.0.0.1:${port}/0`, {
     lazyConnect: true,
     retryStrategy: (attempt) => Math.min(attempt * 20, 200),

@@ -121,6 +121,15 @@ function withClaims(hold: Hold, { set }: TenantRules): Hold {
   return { ...hold, claims: claims.map(({ counter, metric, window, amount }) => ({ counter, metric, window, amount })) };
 }
 
+/** Tenants that got past an unreachable store before they ever asked it: what is booked for them looks for their calls from now on. */
+export async function rememberAskers(tx: Sql, tenantIds: readonly string[]): Promise<void> {
+  if (tenantIds.length === 0) return;
+  await tx.execute(
+    'INSERT INTO quota.reserve (tenant_id, ceiling_nano, epoch, sealed) SELECT DISTINCT named, 0, 0, true FROM unnest($1::text[]) AS named ORDER BY named ON CONFLICT DO NOTHING',
+    [textArray(tenantIds)],
+  );
+}
+
 async function readTallies(tx: Sql, tenantIds: readonly string[]): Promise<Map<string, bigint>> {
   const rows = await tx.query<{ tenant_id: string; seq: bigint }>('SELECT tenant_id, seq FROM quota.tally WHERE tenant_id = ANY($1::text[])', [
     textArray(tenantIds),

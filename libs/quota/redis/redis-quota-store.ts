@@ -28,24 +28,26 @@ import type { RedisNodes } from './redis-nodes.js';
 import { figuresOf, holdOf, list, refusalOf, roomsOf, takenOf, text, viewsOf, walletOf, wouldOf, type Figures, type Reply } from './replies.js';
 import { SCRIPTS, type Script } from './scripts.js';
 import { tenantKeys } from './tenant-keys.js';
+import { UnsureHolds } from './unsure-holds.js';
 
 /** Longer than any read of a tenant from PostgreSQL takes. */
 const TICKET_MS = 2 * MINUTE_MS;
 /** Whose holds this process gave out lately, so that they are found by their id alone without a look into PostgreSQL. */
 const MAX_LOCATED = 100_000;
-/** Reserves of unknown outcome that wait for their server. */
-const MAX_UNSURE = 10_000;
 const NOT_PROMISED = 'not_promised';
 /** Holds told of in one step after their rows were written. */
 const RECORDED_BATCH = 200;
 
 export class RedisQuotaStore extends QuotaStore {
   private readonly located = new Map<string, string>();
-  private unsure: { readonly tenantId: string; readonly holdId: string; readonly nowMs: number }[] = [];
+  private readonly unsure: UnsureHolds;
 
   constructor(private readonly nodes: RedisNodes) {
     super();
-    nodes.onReady(() => void this.takeBackUnsure());
+    this.unsure = new UnsureHolds(async ({ tenantId, holdId, nowMs }) => {
+      const result = await this.ended({ tenantId, holdId, ending: { to: 'released', resolution: NOT_PROMISED }, nowMs });
+      return result.kind === 'ended' || result.kind === 'ended_before';
+    });
   }
 
   override async reserve(command: ReserveCommand): Promise<ReserveResult> {
@@ -85,10 +87,10 @@ export class RedisQuotaStore extends QuotaStore {
   override async end(input: { tenantId: string; holdId: string; ending: Ending; nowMs: number }): Promise<EndResult> {
     const { tenantId, holdId, ending, nowMs } = input;
     try {
-      return endResult(tenantId, list(await this.run(SCRIPTS.end, tenantId, nowMs, [holdId, ending.to, ending.resolution])));
+      return await this.ended(input);
     } catch (error) {
       // A hold that nobody was promised must not be charged when its time runs out.
-      if (ending.resolution === NOT_PROMISED) this.keepUnsure({ tenantId, holdId, nowMs });
+      if (ending.resolution === NOT_PROMISED) this.unsure.add({ tenantId, holdId, nowMs });
       throw error;
     }
   }
@@ -199,6 +201,10 @@ export class RedisQuotaStore extends QuotaStore {
     await this.run(SCRIPTS.forget, tenantId, 0, []);
   }
 
+  private async ended({ tenantId, holdId, ending, nowMs }: { tenantId: string; holdId: string; ending: Ending; nowMs: number }): Promise<EndResult> {
+    return endResult(tenantId, list(await this.run(SCRIPTS.end, tenantId, nowMs, [holdId, ending.to, ending.resolution])));
+  }
+
   private async figures(tenantId: string): Promise<Figures | 'unknown'> {
     const reply = list(await this.run(SCRIPTS.read, tenantId, 0, readArguments({})));
     return reply[0] === 'known' ? figuresOf(reply[1]) : 'unknown';
@@ -246,21 +252,7 @@ export class RedisQuotaStore extends QuotaStore {
   /** The caller has gone by its tenant's policy: nobody was promised this hold. */
   private takeBackLate({ tenantId, holdId, nowMs }: ReserveCommand, late: Reply | undefined): void {
     if (late !== undefined && list(late)[0] !== 'held') return;
-    this.keepUnsure({ tenantId, holdId, nowMs });
-    if (late !== undefined) void this.takeBackUnsure();
-  }
-
-  private keepUnsure(entry: { readonly tenantId: string; readonly holdId: string; readonly nowMs: number }): void {
-    if (this.unsure.length < MAX_UNSURE) this.unsure.push(entry);
-  }
-
-  private async takeBackUnsure(): Promise<void> {
-    const waiting = this.unsure.filter(({ tenantId }) => this.nodes.epochOf(tenantId) !== null);
-    if (waiting.length === 0) return;
-    this.unsure = this.unsure.filter((entry) => !waiting.includes(entry));
-    for (const entry of waiting) {
-      await this.end({ ...entry, ending: { to: 'released', resolution: NOT_PROMISED } }).catch(() => undefined);
-    }
+    this.unsure.add({ tenantId, holdId, nowMs });
   }
 }
 
