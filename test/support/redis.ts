@@ -107,8 +107,14 @@ export async function startRedisCluster(): Promise<TestRedisCluster> {
   const ports = await Promise.all(Array.from({ length: CLUSTER_NODES }, freePort));
   const settingsOf = (index: number): string[] => [
     ...DEFAULT_SETTINGS,
-    ...['--cluster-enabled', 'yes', '--cluster-config-file', join(directory, `nodes-${index}.conf`), '--cluster-require-full-coverage', 'no'],
-    ...['--cluster-port', String(clusterPorts[index])],
+    '--cluster-enabled',
+    'yes',
+    '--cluster-config-file',
+    join(directory, `nodes-${index}.conf`),
+    '--cluster-require-full-coverage',
+    'no',
+    '--cluster-port',
+    String(clusterPorts[index]),
   ];
   const clusterPorts = await Promise.all(Array.from({ length: CLUSTER_NODES }, freePort));
   const servers = await Promise.all(ports.map(async (port, index) => await launch(program, port, settingsOf(index))));

@@ -54,7 +54,8 @@ export class RedisQuotaStore extends QuotaStore {
     const reply = list(await this.run(SCRIPTS.reserve, command.tenantId, command.nowMs, reserveArguments(command), (late) => this.takeBackLate(command, late)));
     const { tenantId, candidates } = command;
     const [asked] = candidates;
-    switch (reply[0]) {
+    const kind = text(reply[0]);
+    switch (kind) {
       case 'held':
         return this.heldOf(command, reply);
       case 'refused':
@@ -78,7 +79,7 @@ export class RedisQuotaStore extends QuotaStore {
       case 'already_resolved':
       case 'other_body':
       case 'stale_rules':
-        return { kind: reply[0] };
+        return { kind };
       default:
         return { kind: 'unknown' };
     }
@@ -257,7 +258,7 @@ export class RedisQuotaStore extends QuotaStore {
 }
 
 function endResult(tenantId: string, reply: readonly Reply[]): EndResult {
-  switch (reply[0]) {
+  switch (text(reply[0])) {
     case 'ended':
       return { kind: 'ended', hold: holdOf(tenantId, reply[1]), wallet: walletOf(reply[2]) };
     case 'ended_before':
