@@ -7,10 +7,9 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import type { QuotaStore } from '../../libs/quota/application/quota-store.js';
 import { openMemoryStore, openRedisStore, type OpenStore } from '../support/quota-stores.js';
-import { claimOn, commands, COUNTERS, LOAD, Truth, type Command, type TenantTruth } from '../support/quota-commands.js';
+import { claimOn, commands, COUNTERS, HISTORIES, LOAD, SEED, Truth, type Command, type TenantTruth } from '../support/quota-commands.js';
 import { describeWithRedis, startRedis, type TestRedis } from '../support/redis.js';
 
-const HISTORIES = Number(process.env['QUOTA_HISTORIES'] ?? 150);
 /** A long run is never stopped by the clock. */
 const TIMEOUT_MS = 60_000 + HISTORIES * 2_000;
 const ALL_CLAIMS = COUNTERS.map((kind) => claimOn(kind, {}));
@@ -115,7 +114,7 @@ describeWithRedis('H10 memory and Redis give the same answers to the same comman
       const result = await fc.check(property, {
         numRuns: HISTORIES,
         endOnFailure: true,
-        ...(process.env['QUOTA_SEED'] ? { seed: Number(process.env['QUOTA_SEED']) } : {}),
+        ...(SEED === null ? {} : { seed: SEED }),
       });
       const names = result.counterexample?.[0].map((command) => command.name).join(', ') ?? '';
       console.log(`seed ${result.seed}, ${result.numRuns} histories`);

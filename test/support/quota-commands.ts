@@ -8,6 +8,10 @@ import type { CallFacts, Hold } from '../../libs/quota/domain/hold.js';
 import { bucketStart, type Claim, type CounterDelta, type Window } from '../../libs/quota/domain/limit.js';
 import { FACTS } from '../../libs/quota/testing/quota-world.js';
 
+/** How many random histories are run, and from which seed: a longer run, or one again. */
+export const HISTORIES = Number(process.env['QUOTA_HISTORIES'] ?? 150);
+export const SEED = process.env['QUOTA_SEED'] ? Number(process.env['QUOTA_SEED']) : null;
+
 /** Beyond where Lua prints an exponent, and few enough fit into 9e15 that sums stay within it. */
 const HUGE = 1_000_000_000_000_001n;
 const START_MS = Date.UTC(2026, 10, 22, 12);

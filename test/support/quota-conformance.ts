@@ -54,22 +54,31 @@ function heldBy(result: ReserveResult): Hold {
   return result.hold;
 }
 
+/** The store of the suite that runs, and the tenant of the test that runs. */
+let store: QuotaStore;
+let tenantId: string;
+
+const heldNano = async (id = tenantId): Promise<bigint | 'unknown'> => {
+  const wallet = await store.wallet(id);
+  return wallet === 'unknown' ? wallet : wallet.heldNano;
+};
+const release = async (holdId: string, id = tenantId): Promise<string> =>
+  (await store.end({ tenantId: id, holdId, ending: { to: 'released', resolution: 'release' }, nowMs: NOW_MS })).kind;
+
 export function describeQuotaStore(open: () => OpenStore): void {
-  let store: QuotaStore;
-  let tenantId: string;
   beforeEach(async () => {
     ({ store } = open());
     tenantId = newTenant(HOSTILE[tenants % HOSTILE.length] ?? 'tenant');
     await store.load([snapshotOf(tenantId)], NOW_MS);
   });
+  describePromises();
+  describeLimits();
+  describeCalls();
+  describeBookings();
+  describeLoads(open);
+}
 
-  const heldNano = async (id = tenantId): Promise<bigint | 'unknown'> => {
-    const wallet = await store.wallet(id);
-    return wallet === 'unknown' ? wallet : wallet.heldNano;
-  };
-  const release = async (holdId: string, id = tenantId): Promise<string> =>
-    (await store.end({ tenantId: id, holdId, ending: { to: 'released', resolution: 'release' }, nowMs: NOW_MS })).kind;
-
+function describePromises(): void {
   it('H6 a tenant nobody loaded is unknown to every question, never empty', async () => {
     const id = newTenant('nobody');
     const answers = [
@@ -103,14 +112,28 @@ export function describeQuotaStore(open: () => OpenStore): void {
     );
   });
 
-  it('H3 of two endings at once one wins, and the money is given back once', async () => {
-    const { holdId } = heldBy(await store.reserve(command(tenantId, 30n)));
-    await store.reserve(command(tenantId, 40n));
-    const endings = await Promise.all(Array.from({ length: 8 }, async () => await release(holdId)));
-    expect(endings.toSorted()).toEqual(['ended', ...Array.from({ length: 7 }, () => 'not_found')]);
-    expect(await heldNano()).toBe(40n);
+  it('nothing is promised beyond the committed ceiling, and raising it never lowers it', async () => {
+    await store.forget(tenantId);
+    await store.load([snapshotOf(tenantId, { promisedNano: 9_000_000_000_000_000_000n, ceilingNano: 9_000_000_000_000_000_010n })], NOW_MS);
+    expect(await store.reserve(command(tenantId, 11n))).toEqual({ kind: 'above_ceiling', promisedNano: 9_000_000_000_000_000_011n });
+    await store.raiseCeiling(tenantId, 9_000_000_000_000_000_012n);
+    await store.raiseCeiling(tenantId, 9_000_000_000_000_000_001n);
+    expect(await store.reserve(command(tenantId, 11n))).toMatchObject({ kind: 'held', coveredNano: 1n });
+    expect(await store.wallet(tenantId)).toMatchObject({ promisedNano: 9_000_000_000_000_000_011n, ceilingNano: 9_000_000_000_000_000_012n });
   });
 
+  it('M1 amounts up to 9e15 stay exact to the last nano-dollar', async () => {
+    await store.applyBalance({ tenantId, seq: 1n, postedNano: 9_000_000_000_000_000n });
+    const nearly = heldBy(await store.reserve(command(tenantId, 8_999_999_999_999_999n, { strict: true })));
+    expect((await store.reserve(command(tenantId, 2n))).kind).toBe('refused');
+    expect((await store.reserve(command(tenantId, 1n))).kind).toBe('held');
+    expect(await heldNano()).toBe(9_000_000_000_000_000n);
+    await release(nearly.holdId);
+    expect(await heldNano()).toBe(1n);
+  });
+}
+
+function describeLimits(): void {
   it('H4 a call that one limit refuses leaves no trace on the others', async () => {
     const [usd, , , requests] = COUNTERS;
     if (!usd || !requests) throw new Error('no counters');
@@ -134,6 +157,34 @@ export function describeQuotaStore(open: () => OpenStore): void {
     expect((await Promise.all(exhausted)).every((result) => result.kind === 'refused')).toBe(true);
   });
 
+  it('rules older than the store knows are stale; newer ones make the tenant unknown', async () => {
+    await store.forget(tenantId);
+    await store.load([snapshotOf(tenantId, { rulesRevision: 5 })], NOW_MS);
+    expect((await store.reserve(command(tenantId, 1n, { rulesRevision: 4 }))).kind).toBe('stale_rules');
+    expect((await store.reserve(command(tenantId, 1n, { rulesRevision: 6 }))).kind).toBe('unknown');
+    expect(await heldNano()).toBe('unknown');
+  });
+
+  it('the first of a ladder that fits is taken, and what it is judged by is told', async () => {
+    const [kind] = COUNTERS;
+    if (!kind) throw new Error('no counter');
+    const step = (amountNano: bigint, blockAt: bigint): Candidate => ({ amountNano, claims: [claimOn(kind, { amount: amountNano, blockAt })], facts: FACTS });
+    const result = await store.reserve(command(tenantId, 0n, { candidates: [step(60n, 50n), step(55n, 50n), step(5n, 50n)] }));
+    expect(result).toMatchObject({ kind: 'held', index: 2, why: 'budget_downgrade', hold: { amountNano: 5n }, claim: { counter: kind.counter } });
+    await release(heldBy(result).holdId);
+    expect(await heldNano()).toBe(0n);
+  });
+}
+
+function describeCalls(): void {
+  it('H3 of two endings at once one wins, and the money is given back once', async () => {
+    const { holdId } = heldBy(await store.reserve(command(tenantId, 30n)));
+    await store.reserve(command(tenantId, 40n));
+    const endings = await Promise.all(Array.from({ length: 8 }, async () => await release(holdId)));
+    expect(endings.toSorted()).toEqual(['ended', ...Array.from({ length: 7 }, () => 'not_found')]);
+    expect(await heldNano()).toBe(40n);
+  });
+
   it('H5 a call has one hold: replayed while it lives, refused afterwards, another body never', async () => {
     const call = { callDigest: `aa${tenants}`.padEnd(32, '0'), bodyHash: 'cc'.repeat(16) };
     const { holdId } = heldBy(await store.reserve(command(tenantId, 30n, call)));
@@ -144,27 +195,9 @@ export function describeQuotaStore(open: () => OpenStore): void {
     expect((await store.reserve(command(tenantId, 30n, call))).kind).toBe('already_resolved');
     expect((await store.reserve(command(tenantId, 30n, { ...call, nowMs: NOW_MS + 17 * 60_000 }))).kind).toBe('held');
   });
+}
 
-  it('nothing is promised beyond the committed ceiling, and raising it never lowers it', async () => {
-    await store.forget(tenantId);
-    await store.load([snapshotOf(tenantId, { promisedNano: 9_000_000_000_000_000_000n, ceilingNano: 9_000_000_000_000_000_010n })], NOW_MS);
-    expect(await store.reserve(command(tenantId, 11n))).toEqual({ kind: 'above_ceiling', promisedNano: 9_000_000_000_000_000_011n });
-    await store.raiseCeiling(tenantId, 9_000_000_000_000_000_012n);
-    await store.raiseCeiling(tenantId, 9_000_000_000_000_000_001n);
-    expect(await store.reserve(command(tenantId, 11n))).toMatchObject({ kind: 'held', coveredNano: 1n });
-    expect(await store.wallet(tenantId)).toMatchObject({ promisedNano: 9_000_000_000_000_000_011n, ceilingNano: 9_000_000_000_000_000_012n });
-  });
-
-  it('M1 amounts up to 9e15 stay exact to the last nano-dollar', async () => {
-    await store.applyBalance({ tenantId, seq: 1n, postedNano: 9_000_000_000_000_000n });
-    const nearly = heldBy(await store.reserve(command(tenantId, 8_999_999_999_999_999n, { strict: true })));
-    expect((await store.reserve(command(tenantId, 2n))).kind).toBe('refused');
-    expect((await store.reserve(command(tenantId, 1n))).kind).toBe('held');
-    expect(await heldNano()).toBe(9_000_000_000_000_000n);
-    await release(nearly.holdId);
-    expect(await heldNano()).toBe(1n);
-  });
-
+function describeBookings(): void {
   it('a balance is applied in order and once; after a gap the tenant is unknown', async () => {
     const apply = async (seq: bigint): Promise<string> => await store.applyBalance({ tenantId, seq, postedNano: seq });
     expect([await apply(1n), await apply(1n), await apply(2n), await apply(4n), await heldNano()]).toEqual(['applied', 'old', 'applied', 'gap', 'unknown']);
@@ -193,7 +226,9 @@ export function describeQuotaStore(open: () => OpenStore): void {
     await store.applyBooked({ tenantId, seq: 1n, captures: [charge], counters: [] }, NOW_MS + TTL_MS);
     expect(await heldNano()).toBe(0n);
   });
+}
 
+function describeLoads(open: () => OpenStore): void {
   it('a loaded tenant holds what its rows say, and a second load changes nothing', async () => {
     const { holdId } = heldBy(await store.reserve(command(tenantId, 30n)));
     const hold = (await store.locate(holdId, tenantId)) as Hold;
@@ -202,24 +237,6 @@ export function describeQuotaStore(open: () => OpenStore): void {
     await store.forget(tenantId);
     await store.load([snapshotOf(tenantId, { holds: [hold] })], NOW_MS);
     expect([await heldNano(), await store.locate(holdId, tenantId)]).toEqual([30n, hold]);
-  });
-
-  it('rules older than the store knows are stale; newer ones make the tenant unknown', async () => {
-    await store.forget(tenantId);
-    await store.load([snapshotOf(tenantId, { rulesRevision: 5 })], NOW_MS);
-    expect((await store.reserve(command(tenantId, 1n, { rulesRevision: 4 }))).kind).toBe('stale_rules');
-    expect((await store.reserve(command(tenantId, 1n, { rulesRevision: 6 }))).kind).toBe('unknown');
-    expect(await heldNano()).toBe('unknown');
-  });
-
-  it('the first of a ladder that fits is taken, and what it is judged by is told', async () => {
-    const [kind] = COUNTERS;
-    if (!kind) throw new Error('no counter');
-    const step = (amountNano: bigint, blockAt: bigint): Candidate => ({ amountNano, claims: [claimOn(kind, { amount: amountNano, blockAt })], facts: FACTS });
-    const result = await store.reserve(command(tenantId, 0n, { candidates: [step(60n, 50n), step(55n, 50n), step(5n, 50n)] }));
-    expect(result).toMatchObject({ kind: 'held', index: 2, why: 'budget_downgrade', hold: { amountNano: 5n }, claim: { counter: kind.counter } });
-    await release(heldBy(result).holdId);
-    expect(await heldNano()).toBe(0n);
   });
 
   it('F16 after a loss nothing that was known counts, whatever the server still has', async () => {
