@@ -186,7 +186,7 @@ describeWithRedis('API processes that share a Redis', () => {
 
   it('F20 scripts that the server forgot are given to it again, under load', async () => {
     await start();
-    await makeTenant({}, '100');
+    await makeTenant({ on_store_failure: 'block' }, '100');
     const asked = Array.from({ length: 200 }, async (_value, index) => {
       if (index % 20 === 0) await admin.script('FLUSH');
       return await ask(index % 2 === 0 ? first : second, '0.01');
