@@ -198,7 +198,16 @@ const end = fc
   }));
 
 const extend = fc
-  .record({ tenant: fc.nat(1), pick: fc.nat(7), amountNano: amounts, claims, rule, enforce: fc.boolean(), laterMs: fc.constantFrom(0, 60_000, TTL_MS) })
+  .record({
+    tenant: fc.nat(1),
+    pick: fc.nat(7),
+    amountNano: amounts,
+    claims,
+    rule,
+    enforce: fc.boolean(),
+    strict: fc.boolean(),
+    laterMs: fc.constantFrom(0, 60_000, TTL_MS),
+  })
   .map((drawn): Command => ({
     name: 'extend',
     tenant: drawn.tenant,
@@ -206,7 +215,7 @@ const extend = fc
       const tenant = truth.tenant(drawn.tenant);
       const holdId = pickHold(tenant, drawn.pick);
       const { nowMs } = truth;
-      const input = { ...drawn, tenantId: tenant.tenantId, holdId, facts: facts(9), expiresAtMs: nowMs + drawn.laterMs, nowMs, strict: false };
+      const input = { ...drawn, tenantId: tenant.tenantId, holdId, facts: facts(9), expiresAtMs: nowMs + drawn.laterMs, nowMs };
       return async (store) => {
         const result = await store.extend(input);
         // What of the claim is the rise is told by neither the refusal nor the wallet.

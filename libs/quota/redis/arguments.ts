@@ -112,6 +112,7 @@ export function extendArguments(command: ExtendCommand): string[] {
     integer(command.expiresAtMs),
     credit(command.rule),
     flag(command.enforce),
+    flag(command.strict),
     factsText(command.facts),
     ...claimArguments(command.claims),
   ];

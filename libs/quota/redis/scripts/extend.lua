@@ -1,6 +1,7 @@
 -- Raises an active hold's amount and end, if the rise fits the wallet and the limits the hold counts for. Never shortens, never lowers.
 -- KEYS  as tenant.lua
--- ARGV  1 epoch, 2 now, 3 hold id, 4 whole amount, 5 expires, 6 credit or '', 7 enforce 0/1, 8 facts, 9 count of claims, claims (see judge.lua)
+-- ARGV  1 epoch, 2 now, 3 hold id, 4 whole amount, 5 expires, 6 credit or '', 7 enforce 0/1, 8 strict 0/1 (committed before it is answered: the
+--       ceiling need not cover it), 9 facts, 10 count of claims, claims (see judge.lua)
 -- Returns  { 'unknown' | 'not_found' }, { 'ended_before', hold }, { 'refused', refusal, wallet }, { 'above_ceiling', promised so far, rise },
 --       { 'ended', hold, wallet, due or '' }; the refusal's claim counts from 1 in the claims of ARGV
 -- @include tenant.lua
@@ -13,7 +14,7 @@ local hold = find_hold(ARGV[3])
 if not hold then return { 'not_found' } end
 if hold.state ~= 'active' then return { 'ended_before', tell_hold(ARGV[3], hold) } end
 
-local wanted = read_claims(10, tonumber(ARGV[9]))
+local wanted = read_claims(11, tonumber(ARGV[10]))
 local held, rising, amounts = {}, {}, {}
 for _, claim in ipairs(hold.claims) do held[claim[1]] = claim[5] end
 for _, claim in ipairs(wanted) do
@@ -28,7 +29,7 @@ preload_claims({ rising })
 local raised = copy_hold(hold)
 raised.amount = math.max(hold.amount, tonumber(ARGV[4]))
 raised.expires = math.max(hold.expires, tonumber(ARGV[5]))
-if hold.facts ~= '' then raised.facts = ARGV[8] end
+if hold.facts ~= '' then raised.facts = ARGV[9] end
 raised.claims = {}
 for index, claim in ipairs(hold.claims) do
   raised.claims[index] = { claim[1], claim[2], claim[3], claim[4], math.max(claim[5], amounts[claim[1]] or claim[5]) }
@@ -40,7 +41,7 @@ if choice.refusal then
   write_counters()
   return { 'refused', tell_refusal(choice.refusal), wallet_of(state) }
 end
-if rise > 0 then
+if rise > 0 and ARGV[8] ~= '1' then
   if rise > state.covered then
     write_counters()
     return { 'above_ceiling', redis.call('HGET', STATE, 'promised'), text(rise) }
