@@ -119,7 +119,7 @@ function optionOf(plan: PlanInput, name: string | null, isAsked: boolean, estima
   return { name, isAsked, estimate, candidate: { amountNano: estimate.costNano, claims, facts } };
 }
 
-function factsOf(input: AuthorizeInput, name: string | null, { estimate, provider, model }: Estimated): CallFacts {
+export function factsOf(input: AuthorizeInput, name: string | null, { estimate, provider, model }: Estimated): CallFacts {
   return {
     callId: input.callId,
     provider: provider ?? input.provider,
