@@ -21,6 +21,7 @@ export { ReadHeld, type HeldView } from './application/read-held.js';
 export { ReadLimits } from './application/read-limits.js';
 export { RelayBalances } from './application/relay-balances.js';
 export { EVERYBODY } from './application/rule-book.js';
+export { SimulateBudget, type Simulation } from './application/simulate-budget.js';
 export { StoreAway } from './application/store-away.js';
 export { StopPromising } from './application/stop-promising.js';
 export { SweepHolds } from './application/sweep-holds.js';

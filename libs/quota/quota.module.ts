@@ -1,6 +1,6 @@
 import { Module, type DynamicModule, type ModuleMetadata } from '@nestjs/common';
 import { Clock } from '#libs/kernel/index.js';
-import { PostedSpendReader, RecordEvents, SourceDirectory } from '#libs/metering/index.js';
+import { PostedSpendReader, RecordEvents, SourceDirectory, SpendHistory } from '#libs/metering/index.js';
 import { AuditLog } from '#libs/platform/audit/audit-log.js';
 import { Logger } from '#libs/platform/logging/logger.js';
 import { useCase } from '#libs/platform/nest/use-case.js';
@@ -16,6 +16,7 @@ import { EstimateCall } from './application/estimate-call.js';
 import { FollowTimeZones } from './application/follow-time-zones.js';
 import { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
 import { HoldEvents } from './application/hold-events.js';
+import { HoldHistory } from './application/hold-history.js';
 import { HoldJournal } from './application/hold-journal.js';
 import { HoldReader } from './application/hold-reader.js';
 import { ExtendHold, FindHold, ReleaseHold, SettleHold } from './application/manage-hold.js';
@@ -34,6 +35,7 @@ import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
 import { RuleBook } from './application/rule-book.js';
 import { BYPASS, StoreAway } from './application/store-away.js';
+import { SIMULATION_BOUNDS, SimulateBudget } from './application/simulate-budget.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
 import { WarmBudgets } from './application/warm-budgets.js';
@@ -48,6 +50,7 @@ import { writeHolds } from './postgres/hold-rows.js';
 import { readOutputSizes } from './postgres/output-size-rows.js';
 import { PostgresBudgetStore } from './postgres/postgres-budget-store.js';
 import { PostgresCrossingReader } from './postgres/postgres-crossing-reader.js';
+import { PostgresHoldHistory } from './postgres/postgres-hold-history.js';
 import { PostgresRuleStore } from './postgres/postgres-rule-store.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
@@ -119,6 +122,21 @@ function standingRows(database: Database, holds: HoldReader, funding: FundingSou
   };
 }
 
+function simulationOf(
+  database: Database,
+  holds: HoldHistory,
+  spend: SpendHistory,
+  tenants: TenantDirectory,
+  rules: RuleBook,
+  plans: PlanCandidates,
+  estimate: EstimateCall,
+  prices: PriceBook,
+  clock: Clock,
+): SimulateBudget {
+  // In memory whatever the process promises from: what is tried belongs to nobody else.
+  return new SimulateBudget(database, { holds, spend }, tenants, rules, { plans, estimate, prices }, () => new MemoryQuotaStore(), clock, SIMULATION_BOUNDS);
+}
+
 const budgetProviders = [
   {
     provide: WarmBudgets,
@@ -127,6 +145,12 @@ const budgetProviders = [
       new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
   },
   { provide: STANDING, inject: [Database, HoldReader, FundingSource], useFactory: standingRows },
+  { provide: HoldHistory, useClass: PostgresHoldHistory },
+  {
+    provide: SimulateBudget,
+    inject: [Database, HoldHistory, SpendHistory, TenantDirectory, RuleBook, PlanCandidates, EstimateCall, PriceBook, Clock],
+    useFactory: simulationOf,
+  },
   { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
   { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
 ];
@@ -253,6 +277,7 @@ export class QuotaModule {
         BudgetStore,
         CrossingReader,
         WarmBudgets,
+        SimulateBudget,
         DecisionReader,
         DecisionLog,
         QuotaStore,

@@ -7,6 +7,7 @@ import { UNKNOWN_TENANT_ID, type Tenant, type TenantDirectory } from '#libs/tena
 import { reasonOf, type Decision } from '../domain/decision.js';
 import type { UnresolvedPolicy } from '../domain/hold.js';
 import type { WalletRule } from '../domain/wallet.js';
+import { askStore } from './ask-store.js';
 import type { AuthorizeInput } from './authorize-input.js';
 import type { EstimateCall } from './estimate-call.js';
 import type { DecisionLog } from './decision-log.js';
@@ -100,16 +101,9 @@ export class AuthorizeCall {
   }
 
   private async askOnce(plan: PlanInput): Promise<Decision | 'stale_rules'> {
-    const options = await this.plans.execute(plan);
-    const result = await this.reserve(plan, options);
+    const { result, options } = await askStore(this.plans, plan, async (offered) => await this.reserve(plan, offered));
     if (result.kind === 'stale_rules') return 'stale_rules';
-    const told = { options, rule: walletRule(plan.tenant), enforce: plan.tenant.enforcement === 'enforce' };
-    if (result.kind !== 'refused') return toDecision(result, told);
-    const [first, ...others] = await this.plans.cut(plan, options, result.rooms);
-    if (first === undefined) return toDecision(result, told);
-    const shorter = await this.reserve(plan, [first, ...others]);
-    if (shorter.kind === 'stale_rules') return 'stale_rules';
-    return shorter.kind === 'refused' ? toDecision(result, told) : toDecision(shorter, { ...told, options: [first, ...others] });
+    return toDecision(result, { options, rule: walletRule(plan.tenant), enforce: plan.tenant.enforcement === 'enforce' });
   }
 
   private async reserve({ input, tenant, rules, now }: PlanInput, [first, ...others]: Options): Promise<ReserveResult> {

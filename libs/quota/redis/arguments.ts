@@ -85,6 +85,7 @@ export function factsText(facts: CallFacts | null): string {
         facts.priceVersion,
         facts.tags,
         facts.sourceId,
+        facts.terms,
       ]);
 }
 

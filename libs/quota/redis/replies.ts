@@ -95,13 +95,15 @@ type FactValues = [
   string | null,
   CallFacts['tags'],
   string | null,
+  /** Absent where an older program wrote it. */
+  CallFacts['terms'] | undefined,
 ];
 
 function factsOf(reply: Reply | undefined): CallFacts | null {
   if (text(reply) === '') return null;
   const values = JSON.parse(text(reply)) as FactValues;
   const [callId, provider, model, requestedModel, inputTokens, maxOutputTokens, userId, feature, environment] = values;
-  const [assistantId, threadId, apiKeyId, requestId, priceVersion, tags, sourceId] = values.slice(9) as [
+  const [assistantId, threadId, apiKeyId, requestId, priceVersion, tags, sourceId, terms] = values.slice(9) as [
     FactValues[9],
     FactValues[10],
     FactValues[11],
@@ -109,6 +111,7 @@ function factsOf(reply: Reply | undefined): CallFacts | null {
     FactValues[13],
     FactValues[14],
     FactValues[15],
+    FactValues[16],
   ];
   return {
     callId,
@@ -127,6 +130,7 @@ function factsOf(reply: Reply | undefined): CallFacts | null {
     priceVersion,
     tags,
     sourceId,
+    terms: terms ?? [],
   };
 }
 
