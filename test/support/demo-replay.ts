@@ -14,7 +14,7 @@ const DAY_SECONDS = 86_400;
 const SEED = 41;
 const TICK_MS = 120_000;
 /** What every call of the day says it answers at most. */
-const MOST_OUTPUT_TOKENS = 1_500;
+export const MOST_OUTPUT_TOKENS = 1_500;
 
 export interface DemoCall {
   readonly callId: string;

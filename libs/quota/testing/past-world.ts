@@ -14,6 +14,7 @@ import { deltasOf } from '../domain/booked-amounts.js';
 import type { Budget } from '../domain/budget.js';
 import { attributesOf, type CallFacts, type Hold } from '../domain/hold.js';
 import { claimsFor, periodMsOf, ruleOf, RuleSet } from '../domain/match-budgets.js';
+import type { Ladders } from '../domain/route.js';
 import { MemoryQuotaStore } from '../memory/memory-quota-store.js';
 import { FACTS } from './quota-world.js';
 
@@ -22,7 +23,7 @@ export const PAST_START = Date.parse('2026-11-21T20:00:00Z');
 const TTL_MS = 15 * 60_000;
 /** Nano-USD a token. */
 const PRICE: Readonly<Record<string, bigint>> = { big: 4n, small: 1n };
-const LADDER: Readonly<Record<string, readonly string[]>> = { big: ['small'] };
+export const LADDER: Ladders = new Map([['big', ['small']]]);
 
 export interface PaperCall {
   readonly id: string;
@@ -194,7 +195,7 @@ export function simulatorOf(
   } as unknown as PriceBook;
   const tenant = { tenantId: TENANT, timezone: input.timezone, enforcement: 'shadow', rateCardId: null } as unknown as Tenant;
   const tenants = { find: async (tenantId: string) => (tenantId === TENANT ? tenant : null) } as unknown as TenantDirectory;
-  const rules = { find: async () => ({ ladder: (model: string) => LADDER[model] ?? [] }) } as unknown as RuleBook;
+  const rules = { find: async () => ({ ladder: (model: string) => LADDER.get(model) ?? [] }) } as unknown as RuleBook;
   const tools = { plans: new PlanCandidates(estimate), estimate, prices };
   const bounds = { ...BOUNDS, ...input.bounds };
   return new SimulateBudget(
