@@ -21,7 +21,19 @@ const shared = (limit: number): number => Math.ceil(limit / SHARE);
 const sharedUsd = (limitUsd: string): string => formatUsd(parseUsd(limitUsd) / BigInt(SHARE));
 
 const SCENES: Readonly<Record<string, Scene>> = {
-  acme: { timezone: 'Europe/Vienna', budget: { per: ['user_id'], period: 'day', limit_usd: '0.04' }, sees: ['block', 'downgrade', 'shortened'] },
+  acme: {
+    timezone: 'Europe/Vienna',
+    budget: {
+      per: ['user_id'],
+      period: 'day',
+      limit_usd: '0.04',
+      thresholds: [
+        { percent: 80, action: 'downgrade' },
+        { percent: 85, action: 'block' },
+      ],
+    },
+    sees: ['block', 'downgrade', 'shortened'],
+  },
   globex: {
     timezone: 'UTC',
     budget: { scope: { feature: 'document_summarize' }, period: { rolling_seconds: 7_200 }, limit_usd: sharedUsd('6.40'), thresholds: BLOCK_ONLY },

@@ -45,7 +45,7 @@ function laidOut(drawn: readonly DrawnCall[]): PaperCall[] {
       id: newUuid(new Date(atMs)),
       atMs,
       output,
-      end: end === 'never' ? null : { kind: end as 'booked' | 'released', atMs: free(atMs + lastsMs) },
+      end: end === 'never' ? null : { kind: end, atMs: free(atMs + lastsMs) },
     };
   });
 }

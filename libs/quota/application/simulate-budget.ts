@@ -33,7 +33,7 @@ export interface SimulationBounds {
   readonly atOnce: number;
 }
 
-/** Half a million rows are some 100 MB of what is remembered of calls, and a caller waits half a minute at most. */
+/** Half a million rows are some 80 MB of what is remembered of their calls; in twenty seconds some 200,000 calls are played on a machine that has little else to do. */
 export const SIMULATION_BOUNDS: SimulationBounds = { maxRows: 500_000, pageSize: 1_000, deadlineMs: 20_000, atOnce: 2 };
 
 export interface SimulateInput {
