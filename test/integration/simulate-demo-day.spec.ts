@@ -3,7 +3,7 @@ import { formatUsd, parseUsd } from '#libs/kernel/index.js';
 import { startTestApi, type TestApi } from '../support/api.js';
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
 import { dumpRowVersions } from '../support/database-dump.js';
-import { DAY_START, demoDay, MOST_OUTPUT_TOKENS, replay, type ReplayAnswer } from '../support/demo-replay.js';
+import { DAY_START, DEMO_SHARE, demoDay, MOST_OUTPUT_TOKENS, replay, type ReplayAnswer } from '../support/demo-replay.js';
 
 interface Scene {
   readonly timezone: string;
@@ -14,11 +14,9 @@ interface Scene {
 
 const LADDERS = { 'gpt-4o': ['gpt-4o-mini'], 'claude-opus-4-6': ['claude-sonnet-4-5-20250929'] };
 const BLOCK_ONLY = [{ percent: 100, action: 'block' }];
-/** By default one in eight of the day's users; all of it takes a quarter of an hour (TOLLGATE_DEMO_DAY=all). */
-const SHARE = process.env['TOLLGATE_DEMO_DAY'] === 'all' ? 1 : 8;
 /** A limit that all users share, for those of them that are here. */
-const shared = (limit: number): number => Math.ceil(limit / SHARE);
-const sharedUsd = (limitUsd: string): string => formatUsd(parseUsd(limitUsd) / BigInt(SHARE));
+const shared = (limit: number): number => Math.ceil(limit / DEMO_SHARE);
+const sharedUsd = (limitUsd: string): string => formatUsd(parseUsd(limitUsd) / BigInt(DEMO_SHARE));
 
 const SCENES: Readonly<Record<string, Scene>> = {
   acme: {
@@ -79,7 +77,7 @@ async function makeWorld(budgets: boolean): Promise<TestApi> {
 }
 
 describe('a draft budget, simulated over the demo day', () => {
-  const calls = demoDay(SHARE);
+  const calls = demoDay(DEMO_SHARE);
   let free: TestApi;
   let enforcing: TestApi;
   let enforced: ReplayAnswer[];
