@@ -23,11 +23,11 @@ const SCENES: Readonly<Record<string, Scene>> = {
     timezone: 'Europe/Vienna',
     budget: {
       per: ['user_id'],
-      period: 'day',
-      limit_usd: '0.04',
+      period: 'week',
+      limit_usd: '0.019',
       thresholds: [
-        { percent: 80, action: 'downgrade' },
-        { percent: 85, action: 'block' },
+        { percent: 90, action: 'downgrade' },
+        { percent: 100, action: 'block' },
       ],
     },
     sees: ['block', 'downgrade', 'shortened'],
