@@ -6,7 +6,7 @@ import { MeteringModule } from '#libs/metering/index.js';
 import type { Config } from '#libs/platform/config/config.js';
 import type { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
 import { PricingModule } from '#libs/pricing/index.js';
-import { FundingSource, QuotaHeldAmounts, QuotaModule, QuotaParticipant, QuotaPostingModule, type QuotaFence } from '#libs/quota/index.js';
+import { FundingSource, QuotaHeldAmounts, QuotaModule, QuotaParticipant, QuotaPostingModule, type QuotaFence, type QuotaStore } from '#libs/quota/index.js';
 import { ReportingModule, SpendMonthRollup } from '#libs/reporting/index.js';
 import { TenancyModule } from '#libs/tenancy/index.js';
 import { LedgerCreditHistory } from './credit-history.js';
@@ -33,8 +33,8 @@ class FundingModule {}
 class CreditHistoryModule {}
 
 /** The contexts that the API and the worker are both made of, and who takes part in the posting transaction. */
-export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; fence: QuotaFence }): (Type | DynamicModule)[] {
-  const { config, wakeUp, fence } = options;
+export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; fence: QuotaFence; store?: QuotaStore | undefined }): (Type | DynamicModule)[] {
+  const { config, wakeUp, fence, store } = options;
   const posting = QuotaPostingModule.register(fence, config);
   const alerting = AlertingModule.register({ imports: [CreditHistoryModule] });
   const metering = MeteringModule.register({
@@ -53,6 +53,6 @@ export function contextModules(options: { config: Config; wakeUp: SpendWakeUp; f
     alerting,
     metering,
     posting,
-    QuotaModule.register({ fence, settings: config, imports: [metering, posting, FundingModule] }),
+    QuotaModule.register({ fence, store, settings: config, imports: [metering, posting, FundingModule] }),
   ];
 }

@@ -16,6 +16,8 @@ import { TenantKeyRevision20261122000820 } from './20261122000820-tenant-key-rev
 import { SourceAuthorizeHeaders20261122000850 } from './20261122000850-source-authorize-headers.js';
 import { Alerting20261122000900 } from './20261122000900-alerting.js';
 import { LedgerLotsByTenant20261122000910 } from './20261122000910-ledger-lots-by-tenant.js';
+import { QuotaRedis20261122000950 } from './20261122000950-quota-redis.js';
+import { QuotaAskTerms20261122000970 } from './20261122000970-quota-ask-terms.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -34,4 +36,6 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   SourceAuthorizeHeaders20261122000850,
   Alerting20261122000900,
   LedgerLotsByTenant20261122000910,
+  QuotaRedis20261122000950,
+  QuotaAskTerms20261122000970,
 ];

@@ -6,6 +6,7 @@ import { openQueueBackend } from '#libs/platform/queue/open-queue.js';
 import { NoFence, StopPromising } from '#libs/quota/index.js';
 import { migrations } from '../../migrations/index.js';
 import { createApi } from '../api/src/app.js';
+import { openSharedQuota } from '../shared-quota.js';
 import { openWakeUp } from '../wake-up.js';
 import { startWorker } from '../worker/src/worker.js';
 import { readOrMakeAdminKey } from './src/admin-key.js';
@@ -29,18 +30,28 @@ await runProgram('standalone', async ({ config, logger, closers }) => {
   closers.add('database', () => database.close());
   const backend = await openQueueBackend({ redisUrl: config.redisUrl, connectionString, logger });
   closers.add('queue', () => backend.close());
-  const fence = lockedOut === null ? new NoFence() : await promiseBehind(lockedOut, logger);
+  const shared = config.redisUrl === null ? null : await openSharedQuota({ config, redisUrl: config.redisUrl, database, logger, health, closers });
+  const fence = lockedOut === null ? (shared?.fence ?? new NoFence()) : await promiseBehind(lockedOut, logger);
   const wakeUp = openWakeUp({ backend, logger, closers });
-  const api = await createApi({ config, database, logger, health, adminKey: config.adminKey ?? made?.key ?? null, wakeUp, fence });
+  const api = await createApi({
+    config,
+    database,
+    logger,
+    health,
+    adminKey: config.adminKey ?? made?.key ?? null,
+    wakeUp,
+    fence,
+    ...(shared ? { store: shared.store } : {}),
+  });
   // When no request and no posting is under way any more.
-  if (fence.exclusive) closers.add('quota', () => api.app.get(StopPromising).execute());
+  closers.add('quota', () => api.app.get(StopPromising).execute());
   const worker = startWorker({
     resolve: (useCase) => api.app.get(useCase as never, { strict: false }),
     backend,
     health,
     logger,
     shared: config.redisUrl !== null,
-    promises: fence.exclusive,
+    promises: true,
   });
   closers.add('worker', () => worker.close());
   // Last opened, first closed: no new request while the worker finishes.

@@ -8,9 +8,10 @@ import { runProgram } from '#libs/platform/lifecycle/run-program.js';
 import { PlatformModule } from '#libs/platform/nest/platform.module.js';
 import { openDatabase } from '#libs/platform/postgres/open-database.js';
 import { openQueueBackend } from '#libs/platform/queue/open-queue.js';
-import { NoFence } from '#libs/quota/index.js';
+import { StopPromising } from '#libs/quota/index.js';
 import { migrations } from '../../migrations/index.js';
 import { contextModules } from '../contexts.js';
+import { openSharedQuota } from '../shared-quota.js';
 import { openWakeUp } from '../wake-up.js';
 import { startWorker } from './src/worker.js';
 
@@ -36,10 +37,12 @@ await runProgram('worker', async ({ config, logger, closers }) => {
   const backend = await openQueueBackend({ redisUrl, connectionString: databaseUrl, logger });
   closers.add('queue', () => backend.close());
   const wakeUp = openWakeUp({ backend, logger, closers });
-  const imports = [PlatformModule.register({ config, database, logger, health }), ...contextModules({ config, wakeUp, fence: new NoFence() })];
+  const { store, fence } = await openSharedQuota({ config, redisUrl, database, logger, health, closers });
+  const imports = [PlatformModule.register({ config, database, logger, health }), ...contextModules({ config, wakeUp, fence, store })];
   const app = await NestFactory.createApplicationContext({ module: WorkerModule, imports }, { logger: false, abortOnError: false });
   closers.add('application', () => app.close());
-  const worker = startWorker({ resolve: (useCase) => app.get(useCase as never, { strict: false }), backend, health, logger, shared: true, promises: false });
+  closers.add('quota', () => app.get(StopPromising, { strict: false }).execute());
+  const worker = startWorker({ resolve: (useCase) => app.get(useCase as never, { strict: false }), backend, health, logger, shared: true, promises: true });
   closers.add('worker', () => worker.close());
   const server = await startHealthServer({ health, host: config.host, port: config.workerPort });
   closers.add('health', () => server.close());

@@ -13,6 +13,7 @@ export {
   type UnpricedCall,
 } from './application/ports.js';
 export { PostedSpendReader, type PostedSpend } from './application/read-posted-spend.js';
+export { SpendHistory, type PastSpend, type SpendPages } from './application/read-spend-history.js';
 export { PutSource } from './application/put-source.js';
 export { MAX_EVENTS_PER_CALL, RecordEvents, type RecordedEvents, type RecordedItem } from './application/record-events.js';
 export { RequeueQuarantined } from './application/requeue-quarantined.js';

@@ -16,6 +16,7 @@ import { HeldAmounts, type ConflictObserver, type PostingParticipant } from './a
 import { PostingStore } from './application/posting-store.js';
 import { PutSource } from './application/put-source.js';
 import { PostedSpendReader } from './application/read-posted-spend.js';
+import { SpendHistory } from './application/read-spend-history.js';
 import { RecordEvents } from './application/record-events.js';
 import { ReplayDeadLetter } from './application/replay-dead-letter.js';
 import { RequeueQuarantined } from './application/requeue-quarantined.js';
@@ -26,6 +27,7 @@ import { PostgresDeadLetterStore } from './postgres/postgres-dead-letter-store.j
 import { PostgresEventReader } from './postgres/postgres-event-reader.js';
 import { PostgresInbox } from './postgres/postgres-inbox.js';
 import { PostgresPostedSpendReader } from './postgres/postgres-posted-spend-reader.js';
+import { PostgresSpendHistory } from './postgres/postgres-spend-history.js';
 import { PostgresPostingStore } from './postgres/postgres-posting-store.js';
 import { PostgresSourceDirectory } from './postgres/postgres-source-directory.js';
 
@@ -77,12 +79,13 @@ export class MeteringModule {
         { ...useCase(PostgresDeadLetterStore, [Database]), provide: DeadLetterStore },
         { ...useCase(PostgresEventReader, [Database]), provide: EventReader },
         { provide: PostedSpendReader, useClass: PostgresPostedSpendReader },
+        { provide: SpendHistory, useClass: PostgresSpendHistory },
         useCase(RecentEvents, []),
         { ...useCase(PostgresPostingStore, [RecentEvents]), provide: PostingStore },
         { ...useCase(PostgresInbox, [Database, RecentEvents, options.conflicts]), provide: EventInbox },
         ...useCases,
       ],
-      exports: [SourceDirectory, DeadLetterStore, EventReader, PostedSpendReader, ...useCases.map((provider) => provider.provide)],
+      exports: [SourceDirectory, DeadLetterStore, EventReader, PostedSpendReader, SpendHistory, ...useCases.map((provider) => provider.provide)],
     };
   }
 }

@@ -1,6 +1,6 @@
 import { Module, type DynamicModule, type ModuleMetadata } from '@nestjs/common';
 import { Clock } from '#libs/kernel/index.js';
-import { PostedSpendReader, RecordEvents, SourceDirectory } from '#libs/metering/index.js';
+import { PostedSpendReader, RecordEvents, SourceDirectory, SpendHistory } from '#libs/metering/index.js';
 import { AuditLog } from '#libs/platform/audit/audit-log.js';
 import { Logger } from '#libs/platform/logging/logger.js';
 import { useCase } from '#libs/platform/nest/use-case.js';
@@ -16,9 +16,11 @@ import { EstimateCall } from './application/estimate-call.js';
 import { FollowTimeZones } from './application/follow-time-zones.js';
 import { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
 import { HoldEvents } from './application/hold-events.js';
+import { HoldHistory } from './application/hold-history.js';
 import { HoldJournal } from './application/hold-journal.js';
 import { HoldReader } from './application/hold-reader.js';
 import { ExtendHold, FindHold, ReleaseHold, SettleHold } from './application/manage-hold.js';
+import { LocalSlices } from './application/local-slices.js';
 import { OutputSizes } from './application/output-sizes.js';
 import { FundingSource, QuotaFence } from './application/ports.js';
 import { PlanCandidates } from './application/plan-candidates.js';
@@ -32,24 +34,28 @@ import { ReadLimits, type StandingRows } from './application/read-limits.js';
 import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
 import { RuleBook } from './application/rule-book.js';
+import { BYPASS, StoreAway } from './application/store-away.js';
+import { SIMULATION_BOUNDS, SimulateBudget } from './application/simulate-budget.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
 import { WarmBudgets } from './application/warm-budgets.js';
+import type { Hold } from './domain/hold.js';
 import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
 import { MemoryQuotaStore } from './memory/memory-quota-store.js';
 import { backFill } from './postgres/back-fill.js';
 import { forgetCounters, readLiveCounters } from './postgres/counter-rows.js';
 import { forgetDecisions, insertDecisions } from './postgres/decision-rows.js';
-import { assertEpoch, epochOf } from './postgres/epoch.js';
+import { assertEpoch, assertNodeEpochs, epochOf } from './postgres/epoch.js';
 import { writeHolds } from './postgres/hold-rows.js';
 import { readOutputSizes } from './postgres/output-size-rows.js';
 import { PostgresBudgetStore } from './postgres/postgres-budget-store.js';
 import { PostgresCrossingReader } from './postgres/postgres-crossing-reader.js';
+import { PostgresHoldHistory } from './postgres/postgres-hold-history.js';
 import { PostgresRuleStore } from './postgres/postgres-rule-store.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
 import { QuotaParticipant } from './postgres/quota-participant.js';
-import { commitCeilings, forgetHolds, readTenantSnapshots, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
+import { commitCeilings, forgetHolds, readTenantSnapshots, rememberAskers, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
 
 export interface QuotaModuleSettings extends QuotaSettings {
   /** How long a decision waits for PostgreSQL. */
@@ -58,6 +64,8 @@ export interface QuotaModuleSettings extends QuotaSettings {
 
 export interface QuotaModuleOptions {
   readonly fence: QuotaFence;
+  /** Absent: in this process's memory. */
+  readonly store?: QuotaStore | undefined;
   readonly settings: QuotaModuleSettings;
   /** What provides metering, {@link FundingSource} and {@link QuotaPostingModule}. */
   readonly imports: NonNullable<ModuleMetadata['imports']>;
@@ -68,24 +76,42 @@ const TRUTH = Symbol('tollgate.quota-truth');
 const FORGOTTEN = Symbol('tollgate.forgotten-holds');
 const STANDING = Symbol('tollgate.standing-rows');
 
-function truthOf(database: Database, funding: FundingSource, book: RuleBook, clock: Clock, settings: QuotaModuleSettings): QuotaTruth {
+function truthOf(database: Database, funding: FundingSource, book: RuleBook, clock: Clock, settings: QuotaModuleSettings, fence: QuotaFence): QuotaTruth {
   const rules = async (tx: Sql, tenantIds: readonly string[]) => await book.readSnapshot(tx, tenantIds);
   return {
     load: async (tenantIds, epoch) =>
-      await readTenantSnapshots(database, funding, { tenantIds, epoch, now: clock.now(), fenceTtlMs: settings.holdTtlMs, rules }),
+      await readTenantSnapshots(database, funding, { tenantIds, epoch, shared: !fence.exclusive, now: clock.now(), fenceTtlMs: settings.holdTtlMs, rules }),
     raise: async (epoch, raises) => await commitCeilings(database, epoch, raises),
   };
 }
 
 function journalOf(database: Database, fence: QuotaFence, logger: Logger): HoldJournal {
+  const byId = (holds: readonly Hold[]): Hold[] => holds.toSorted((a, b) => (a.holdId < b.holdId ? -1 : 1));
   return new HoldJournal(
-    async (ended, live) =>
+    async (ended, live, epochs) =>
       await database.transaction(async (tx) => {
-        await assertEpoch(tx, epochOf(fence));
-        await writeHolds(tx, ended, live);
+        await (fence.exclusive ? assertEpoch(tx, epochOf(fence)) : assertNodeEpochs(tx, epochs));
+        await rememberAskers(
+          tx,
+          live.flatMap((hold) => (hold.resolution === BYPASS ? [hold.tenantId] : [])),
+        );
+        await writeHolds(tx, byId(ended), byId(live));
       }),
     (error) => logger.error({ error }, 'holds were not written'),
+    !fence.exclusive,
   );
+}
+
+/** Advisory lock of whoever brings bookings to a shared store. */
+const RELAY_LOCK_KEY = 0x72656c61;
+
+function relayOf(database: Database, quota: QuotaService, store: QuotaStore, journal: HoldJournal, clock: Clock): RelayBalances {
+  const alone = async (work: () => Promise<number>): Promise<number> =>
+    await database.transaction(async (tx) => {
+      await tx.execute(`SELECT pg_advisory_xact_lock(${RELAY_LOCK_KEY})`);
+      return await work();
+    });
+  return new RelayBalances(database, quota, store, journal, clock, quota.isShared ? alone : async (work) => await work());
 }
 
 function standingRows(database: Database, holds: HoldReader, funding: FundingSource): StandingRows {
@@ -96,6 +122,21 @@ function standingRows(database: Database, holds: HoldReader, funding: FundingSou
   };
 }
 
+function simulationOf(
+  database: Database,
+  holds: HoldHistory,
+  spend: SpendHistory,
+  tenants: TenantDirectory,
+  rules: RuleBook,
+  plans: PlanCandidates,
+  estimate: EstimateCall,
+  prices: PriceBook,
+  clock: Clock,
+): SimulateBudget {
+  // In memory whatever the process promises from: what is tried belongs to nobody else.
+  return new SimulateBudget(database, { holds, spend }, tenants, rules, { plans, estimate, prices }, () => new MemoryQuotaStore(), clock, SIMULATION_BOUNDS);
+}
+
 const budgetProviders = [
   {
     provide: WarmBudgets,
@@ -104,6 +145,12 @@ const budgetProviders = [
       new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
   },
   { provide: STANDING, inject: [Database, HoldReader, FundingSource], useFactory: standingRows },
+  { provide: HoldHistory, useClass: PostgresHoldHistory },
+  {
+    provide: SimulateBudget,
+    inject: [Database, HoldHistory, SpendHistory, TenantDirectory, RuleBook, PlanCandidates, EstimateCall, PriceBook, Clock],
+    useFactory: simulationOf,
+  },
   { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
   { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
 ];
@@ -114,7 +161,21 @@ const useCases = [
   useCase(HoldEvents, [RecordEvents, SourceDirectory]),
   useCase(PlanCandidates, [EstimateCall]),
   useCase(RecogniseKey, [ApiKeyDirectory]),
-  useCase(AuthorizeCall, [QuotaService, TenantDirectory, EstimateCall, PlanCandidates, RuleBook, RecogniseKey, DecisionLog, Clock, SETTINGS]),
+  useCase(LocalSlices, [QuotaService, Clock, SETTINGS]),
+  useCase(StoreAway, [HoldJournal, LocalSlices, Clock]),
+  useCase(AuthorizeCall, [
+    QuotaService,
+    TenantDirectory,
+    EstimateCall,
+    PlanCandidates,
+    RuleBook,
+    RecogniseKey,
+    StoreAway,
+    LocalSlices,
+    DecisionLog,
+    Clock,
+    SETTINGS,
+  ]),
   useCase(PutBudget, [BudgetStore, TenantDirectory, RuleBook, WarmBudgets, AuditLog, Clock]),
   useCase(PauseBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
   useCase(DeleteBudget, [BudgetStore, RuleBook, AuditLog, Clock]),
@@ -130,7 +191,7 @@ const useCases = [
   useCase(ReleaseHold, [QuotaService, FindHold]),
   useCase(ExtendHold, [QuotaService, FindHold, TenantDirectory, EstimateCall, RuleBook, Clock]),
   useCase(ReadHeld, [QuotaService, HoldReader, Clock]),
-  useCase(RelayBalances, [Database, QuotaService, QuotaStore, HoldJournal, Clock]),
+  { provide: RelayBalances, inject: [Database, QuotaService, QuotaStore, HoldJournal, Clock], useFactory: relayOf },
   useCase(SweepHolds, [QuotaService, QuotaStore, HoldJournal, HoldEvents, FORGOTTEN, Clock]),
 ];
 
@@ -163,15 +224,15 @@ export class QuotaPostingModule {
 
 @Module({})
 export class QuotaModule {
-  static register({ fence, settings, imports }: QuotaModuleOptions): DynamicModule {
+  static register({ fence, store, settings, imports }: QuotaModuleOptions): DynamicModule {
     return {
       module: QuotaModule,
       imports: [PricingModule, TenancyModule, ...imports],
       providers: [
         { provide: SETTINGS, useValue: settings },
         { provide: QuotaFence, useValue: fence },
-        { provide: QuotaStore, useClass: MemoryQuotaStore },
-        { provide: TRUTH, inject: [Database, FundingSource, RuleBook, Clock, SETTINGS], useFactory: truthOf },
+        { provide: QuotaStore, useValue: store ?? new MemoryQuotaStore() },
+        { provide: TRUTH, inject: [Database, FundingSource, RuleBook, Clock, SETTINGS, QuotaFence], useFactory: truthOf },
         { provide: DecisionLog, inject: [Database], useFactory: (database: Database) => new DecisionLog((rows) => insertDecisions(database, rows)) },
         {
           provide: OutputSizes,
@@ -216,6 +277,7 @@ export class QuotaModule {
         BudgetStore,
         CrossingReader,
         WarmBudgets,
+        SimulateBudget,
         DecisionReader,
         DecisionLog,
         QuotaStore,

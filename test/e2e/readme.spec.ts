@@ -64,7 +64,7 @@ describe('the README', () => {
   it(
     'its first calls work as printed and come to the printed amounts',
     async () => {
-      const blocks = ['First calls', 'Be told'].flatMap((section) => blocksOf(section, 'sh'));
+      const blocks = ['First calls', 'Ask before a call', 'Be told'].flatMap((section) => blocksOf(section, 'sh'));
       expect(blocks.length).toBeGreaterThan(3);
       expect(blocks.join('').match(/^# -> /gm)?.length).toBeGreaterThan(2);
       for (const block of blocks) await terminal.holdToItsWord(block);

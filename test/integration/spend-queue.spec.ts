@@ -170,7 +170,7 @@ describeWithRedis('the wake-up queue on Redis', () => {
   afterAll(async () => {
     await redis.close();
   });
-  const open = (): Promise<QueueBackend> => Promise.resolve(openRedisQueue({ url: redis.url, onError: () => undefined }));
+  const open = (): Promise<QueueBackend> => Promise.resolve(openRedisQueue({ urls: [redis.url], cluster: false, onError: () => undefined }));
 
   itIsAWakeUpQueue(open);
 

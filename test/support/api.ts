@@ -53,6 +53,8 @@ export async function startTestApi(
     controllers?: ApiOptions['controllers'];
     /** A database that another application used before: this one takes over. */
     database?: TestDatabase;
+    /** A shared store with its right to promise; without it, in memory. */
+    quota?: Pick<ApiOptions, 'store' | 'fence'>;
   } = {},
 ): Promise<TestApi> {
   const database = options.database ?? (await openTestDatabase());
@@ -68,6 +70,7 @@ export async function startTestApi(
     clock,
     adminKey: TEST_ADMIN_KEY,
     fence,
+    ...options.quota,
     ...(options.logger ? { logger: options.logger } : {}),
     ...(options.modules ? { modules: options.modules } : {}),
     ...(options.controllers ? { controllers: options.controllers } : {}),

@@ -5,6 +5,9 @@
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 
@@ -12,6 +15,8 @@ export interface TestRedis {
   readonly url: string;
   /** Kills the server the hard way; null where it is not ours to kill. */
   readonly kill: (() => Promise<void>) | null;
+  /** Stops it without ending it, or lets it go on. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void;
   /** Starts it again on the same port. */
   restart(): Promise<void>;
   close(): Promise<void>;
@@ -35,7 +40,7 @@ export async function startRedis(options: { settings?: readonly string[] } = {})
   const settings = options.settings ?? DEFAULT_SETTINGS;
   const found = findRedis();
   if (found === null) throw new Error('no redis-server or valkey-server on the PATH and no REDIS_URL');
-  if ('url' in found) return { url: found.url, kill: null, restart: () => Promise.resolve(), close: () => Promise.resolve() };
+  if ('url' in found) return { url: found.url, kill: null, signal: () => undefined, restart: () => Promise.resolve(), close: () => Promise.resolve() };
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}/0`;
   let server = await launch(found.program, port, settings);
@@ -47,6 +52,7 @@ export async function startRedis(options: { settings?: readonly string[] } = {})
   return {
     url,
     kill,
+    signal: (name) => server.kill(name),
     restart: async () => {
       server = await launch(found.program, port, settings);
     },
@@ -57,7 +63,10 @@ export async function startRedis(options: { settings?: readonly string[] } = {})
 }
 
 async function launch(program: string, port: number, settings: readonly string[]): Promise<ChildProcess> {
-  const server = spawn(program, [...settings, '--port', String(port), '--bind', '127.0.0.1'], { stdio: 'ignore', cwd: '/' });
+  // A folder of its own: a server loads whatever dump another one left in its folder.
+  const directory = mkdtempSync(join(tmpdir(), 'tollgate-redis-'));
+  const server = spawn(program, ['--dir', directory, ...settings, '--port', String(port), '--bind', '127.0.0.1'], { stdio: 'ignore', cwd: '/' });
+  server.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   const probe = new Redis(`redis://127.0.0.1:${port}/0`, {
     lazyConnect: true,
     retryStrategy: (attempt) => Math.min(attempt * 20, 200),
@@ -78,4 +87,72 @@ async function freePort(): Promise<number> {
   const { port } = probe.address() as AddressInfo;
   await new Promise<void>((resolve) => probe.close(() => resolve()));
   return port;
+}
+
+export interface TestRedisCluster {
+  readonly urls: readonly string[];
+  /** Kills the node of that number and starts it again, empty, under its name. */
+  restart(node: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+const CLUSTER_NODES = 3;
+const HASH_SLOTS = 16_384;
+
+/** Three plain servers that are masters of a third of the slots each, without persistence. */
+export async function startRedisCluster(): Promise<TestRedisCluster> {
+  const program = ['redis-server', 'valkey-server'].find((name) => spawnSync(name, ['--version']).status === 0);
+  if (program === undefined) throw new Error('no redis-server or valkey-server on the PATH');
+  const directory = mkdtempSync(join(tmpdir(), 'tollgate-cluster-'));
+  const ports = await Promise.all(Array.from({ length: CLUSTER_NODES }, freePort));
+  const settingsOf = (index: number): string[] => [
+    ...DEFAULT_SETTINGS,
+    '--cluster-enabled',
+    'yes',
+    '--cluster-config-file',
+    join(directory, `nodes-${index}.conf`),
+    '--cluster-require-full-coverage',
+    'no',
+    '--cluster-port',
+    String(clusterPorts[index]),
+  ];
+  const clusterPorts = await Promise.all(Array.from({ length: CLUSTER_NODES }, freePort));
+  const servers = await Promise.all(ports.map(async (port, index) => await launch(program, port, settingsOf(index))));
+  const nodes = ports.map((port) => new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null }));
+  for (const node of nodes) node.on('error', () => undefined);
+  await Promise.all(
+    nodes.map(async (node, index) => {
+      const [from, to] = [index, index + 1].map((share) => Math.floor((share * HASH_SLOTS) / CLUSTER_NODES));
+      await node.call('CLUSTER', 'ADDSLOTSRANGE', String(from), String((to ?? 0) - 1));
+    }),
+  );
+  for (const [index, port] of ports.entries()) if (index > 0) await nodes[0]?.call('CLUSTER', 'MEET', '127.0.0.1', String(port), String(clusterPorts[index]));
+  const complete = async (): Promise<boolean> => {
+    const infos = await Promise.all(nodes.map(async (node) => String(await node.call('CLUSTER', 'INFO'))));
+    const slots = await Promise.all(nodes.map(async (node) => ((await node.call('CLUSTER', 'SLOTS')) as unknown[]).length));
+    return infos.every((info) => info.includes('cluster_state:ok')) && slots.every((count) => count === CLUSTER_NODES);
+  };
+  const until = performance.now() + READY_TIMEOUT_MS;
+  while (!(await complete())) {
+    if (performance.now() > until) throw new Error('the cluster did not come together');
+    await delay(50);
+  }
+  for (const node of nodes) node.disconnect();
+  const kill = async (server: ChildProcess): Promise<void> => {
+    const gone = new Promise<void>((resolve) => server.once('exit', () => resolve()));
+    server.kill('SIGKILL');
+    await gone;
+  };
+  return {
+    urls: ports.map((port) => `redis://127.0.0.1:${port}`),
+    restart: async (index) => {
+      const server = servers[index];
+      if (server) await kill(server);
+      servers[index] = await launch(program, ports[index] ?? 0, settingsOf(index));
+    },
+    close: async () => {
+      await Promise.all(servers.filter((server) => server.exitCode === null && server.signalCode === null).map(kill));
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
 }

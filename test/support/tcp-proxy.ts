@@ -9,6 +9,7 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
+/** @param target may be changed: the next connection goes there */
 export async function startTcpProxy(target: { host: string; port: number }): Promise<TcpProxy> {
   let mode: ProxyMode = 'forward';
   const sockets = new Set<Socket>();

@@ -14,7 +14,7 @@ import { createLogger, type Logger } from '#libs/platform/logging/logger.js';
 import { PlatformModule } from '#libs/platform/nest/platform.module.js';
 import type { Database } from '#libs/platform/postgres/database.js';
 import { APP_ROLE } from '#libs/platform/postgres/migrator.js';
-import { NoFence, type QuotaFence } from '#libs/quota/index.js';
+import { NoFence, StoreAway, type QuotaFence, type QuotaStore } from '#libs/quota/index.js';
 import { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
 import { AuthenticateCaller } from '#libs/tenancy/index.js';
 import { contextModules } from '../../contexts.js';
@@ -41,6 +41,8 @@ export interface ApiOptions {
   readonly wakeUp?: SpendWakeUp;
   /** What proves the right to promise; without it, authorize answers by each tenant's `on_store_failure`. */
   readonly fence?: QuotaFence;
+  /** Where quota state is kept; without it, in memory. */
+  readonly store?: QuotaStore;
   /** Further modules, for instance the worker's in a single process. */
   readonly modules?: ReadonlyArray<Type | DynamicModule>;
   /** Further controllers, for tests of the transport itself. */
@@ -88,7 +90,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
     module: ApiModule,
     imports: [
       platform,
-      ...contextModules({ config: options.config, wakeUp: options.wakeUp ?? new NoWakeUp(), fence: options.fence ?? new NoFence() }),
+      ...contextModules({ config: options.config, wakeUp: options.wakeUp ?? new NoWakeUp(), fence: options.fence ?? new NoFence(), store: options.store }),
       ...(options.modules ?? []),
     ],
     controllers: [...controllers, ...(options.controllers ?? [])],
@@ -112,6 +114,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   app.useGlobalPipes(createValidationPipe());
   app.useGlobalFilters(new ProblemFilter(logger));
   await app.init();
+  metrics.countBypasses(() => app.get(StoreAway, { strict: false }).bypasses);
   document.make(app);
   return {
     app,

@@ -1,5 +1,5 @@
 import { OUTGOING_ALLOW_RULE } from '../http/outgoing-allow.js';
-import { ConfigError, loadConfig, requireSharedServices } from './config.js';
+import { ConfigError, loadConfig, requireSharedServices, redisTarget } from './config.js';
 
 function problemsOf(environment: Record<string, string>): readonly string[] {
   try {
@@ -31,11 +31,20 @@ describe('loadConfig', () => {
       onUnpriced: 'block',
       storeDeadlineMs: 2_000,
       outgoingAllow: [],
+      redisDeadlineMs: 250,
       loopGuard: 'shadow',
       loopGuardCalls: 500,
       loopGuardNano: 25_000_000_000n,
       logLevel: 'info',
     });
+  });
+
+  it.each([
+    ['redis://a:1', ['redis://a:1'], false],
+    ['redis://a:1?cluster=true', ['redis://a:1?cluster=true'], true],
+    ['redis://a:1,redis://b:2', ['redis://a:1', 'redis://b:2'], true],
+  ])('reads %s as one server or as a cluster', (redisUrl, urls, cluster) => {
+    expect(redisTarget(redisUrl)).toEqual({ urls, cluster });
   });
 
   it('takes an empty value for an absent one', () => {
@@ -49,7 +58,7 @@ describe('loadConfig', () => {
     ['HOST', 'a b', 'HOST takes a host name or address'],
     ['DATABASE_URL', 'mysql://x/y', 'DATABASE_URL takes a URL such as postgresql://user:password@host:5432/tollgate'],
     ['DATABASE_MIGRATION_URL', 'localhost', 'DATABASE_MIGRATION_URL takes a URL such as postgresql://owner:password@host:5432/tollgate'],
-    ['REDIS_URL', 'http://x', 'REDIS_URL takes a URL such as redis://:password@host:6379/0'],
+    ['REDIS_URL', 'http://x', 'REDIS_URL takes a URL such as redis://:password@host:6379/0, or several of a cluster with commas between them'],
     ['TOLLGATE_ADMIN_KEY', 'short', 'TOLLGATE_ADMIN_KEY takes at least 24 characters'],
     ['TOLLGATE_EVENT_MAX_AGE_DAYS', '0', 'TOLLGATE_EVENT_MAX_AGE_DAYS takes an integer from 1 to 3650'],
     ['TOLLGATE_ABSURD_COST_USD', '1e3', 'TOLLGATE_ABSURD_COST_USD takes a positive decimal amount in USD with at most 9 decimals, such as 1000'],

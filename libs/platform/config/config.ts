@@ -19,7 +19,7 @@ export interface Config {
   readonly databaseUrl: string | null;
   /** Login that may change the schema; null: `databaseUrl` does it. */
   readonly databaseMigrationUrl: string | null;
-  /** Null: one process, queue on PostgreSQL. */
+  /** Null: one process, queue on PostgreSQL. Several nodes of a cluster with commas between them, or one with `?cluster=true`. */
   readonly redisUrl: string | null;
   /** Null: `npm start` makes one and writes it to `admin.key`. */
   readonly adminKey: string | null;
@@ -41,6 +41,8 @@ export interface Config {
   readonly storeDeadlineMs: number;
   /** Where outgoing webhooks may go besides public addresses over https. */
   readonly outgoingAllow: readonly OutgoingAllowance[];
+  /** After this, a decision that waits for Redis goes by its tenant's `on_store_failure`. */
+  readonly redisDeadlineMs: number;
   /** What happens beyond the next two, for one thread_id within an hour. */
   readonly loopGuard: 'shadow' | 'enforce' | 'off';
   readonly loopGuardCalls: number;
@@ -85,6 +87,8 @@ function isPositiveUsd(value: string): boolean {
 }
 
 const UNPRICED_TAKES = 'takes block, allow, or the decimal amount in USD to hold for such a call';
+const REDIS = ['redis:', 'rediss:'];
+const REDIS_TAKES = 'takes a URL such as redis://:password@host:6379/0, or several of a cluster with commas between them';
 const POSTGRES = ['postgres:', 'postgresql:'];
 
 const environmentSchema = z.object({
@@ -96,7 +100,10 @@ const environmentSchema = z.object({
   TOLLGATE_DATA_DIR: text('takes a folder').default('./data'),
   DATABASE_URL: url(POSTGRES, 'postgresql://user:password@host:5432/tollgate'),
   DATABASE_MIGRATION_URL: url(POSTGRES, 'postgresql://owner:password@host:5432/tollgate'),
-  REDIS_URL: url(['redis:', 'rediss:'], 'redis://:password@host:6379/0'),
+  REDIS_URL: text(REDIS_TAKES)
+    .refine((value) => value.split(',').every((one) => URL.canParse(one) && REDIS.includes(new URL(one).protocol)), REDIS_TAKES)
+    .nullable()
+    .default(null),
   TOLLGATE_ADMIN_KEY: text('takes text')
     .regex(/^[\x21-\x7e]+$/, 'takes printable ASCII without spaces')
     .min(MIN_ADMIN_KEY_LENGTH, `takes at least ${MIN_ADMIN_KEY_LENGTH} characters`)
@@ -117,6 +124,7 @@ const environmentSchema = z.object({
   TOLLGATE_OUTGOING_ALLOW: text(OUTGOING_ALLOW_RULE)
     .refine((value) => parseOutgoingAllow(value) !== null, OUTGOING_ALLOW_RULE)
     .default(''),
+  TOLLGATE_REDIS_DEADLINE_MS: integer(250, 5, 60_000),
   TOLLGATE_LOOP_GUARD: z.enum(['shadow', 'enforce', 'off'], { error: 'takes shadow, enforce or off' }).default('shadow'),
   TOLLGATE_LOOP_GUARD_CALLS: integer(500, 1, 1_000_000),
   TOLLGATE_LOOP_GUARD_USD: text('takes a decimal amount in USD').refine(isPositiveUsd, 'takes a positive decimal amount in USD, such as 25').default('25'),
@@ -147,11 +155,18 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     onUnpriced: env.TOLLGATE_UNPRICED === 'block' || env.TOLLGATE_UNPRICED === 'allow' ? env.TOLLGATE_UNPRICED : parseUsd(env.TOLLGATE_UNPRICED),
     storeDeadlineMs: env.TOLLGATE_STORE_DEADLINE_MS,
     outgoingAllow: parseOutgoingAllow(env.TOLLGATE_OUTGOING_ALLOW) ?? [],
+    redisDeadlineMs: env.TOLLGATE_REDIS_DEADLINE_MS,
     loopGuard: env.TOLLGATE_LOOP_GUARD,
     loopGuardCalls: env.TOLLGATE_LOOP_GUARD_CALLS,
     loopGuardNano: parseUsd(env.TOLLGATE_LOOP_GUARD_USD),
     logLevel: env.LOG_LEVEL,
   };
+}
+
+/** Where Redis is: one server, or a cluster where several are named or `?cluster=true` says so. */
+export function redisTarget(redisUrl: string): { readonly urls: readonly string[]; readonly cluster: boolean } {
+  const urls = redisUrl.split(',');
+  return { urls, cluster: urls.length > 1 || urls.some((one) => new URL(one).searchParams.get('cluster') === 'true') };
 }
 
 /** The variables of the scaled-out shape. @throws ConfigError naming those that are missing and why they are needed */

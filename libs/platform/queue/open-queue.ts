@@ -1,3 +1,4 @@
+import { redisTarget } from '../config/config.js';
 import type { Logger } from '../logging/logger.js';
 import { openPostgresQueue, openRedisQueue, type QueueBackend } from './queue-backend.js';
 
@@ -7,7 +8,7 @@ const REPORT_INTERVAL_MS = 10_000;
 /** Redis where there is one, else PostgreSQL. Trouble of the queue is logged, at most one line in ten seconds, and never fatal. */
 export async function openQueueBackend(input: { redisUrl: string | null; connectionString: string; logger: Logger }): Promise<QueueBackend> {
   const onError = throttledReport(input.logger);
-  if (input.redisUrl !== null) return openRedisQueue({ url: input.redisUrl, onError });
+  if (input.redisUrl !== null) return openRedisQueue({ ...redisTarget(input.redisUrl), onError });
   return await openPostgresQueue({ connectionString: input.connectionString, onError });
 }
 

@@ -4,7 +4,7 @@
  * be emptied at any time without losing money (events are in `metering`, found by the sweep).
  */
 import { createPostgresBackend, Queue, runMigrations, withBackend, Worker, type Processor, type QueueOptions, type WorkerOptions } from 'bullmq';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import pg from 'pg';
 
 export interface WakeUpJob {
@@ -29,6 +29,8 @@ export interface QueueBackend {
 }
 
 const QUEUE_NAME = 'post-spend';
+/** In braces, so that all keys of the queue are on one node of a cluster. */
+const QUEUE_PREFIX = '{bull}';
 /** A worker that died is noticed after this; the sweep is faster, so it only bounds how long a duplicate key blocks wake-ups. */
 const LOCK_MS = 10_000;
 const RETRY_MS = 1_000;
@@ -92,23 +94,31 @@ export async function openPostgresQueue(input: { connectionString: string; onErr
 }
 
 /** BullMQ on Redis or Valkey. Does not wait for the server: it may come later or go away. */
-export function openRedisQueue(input: { url: string; onError: (error: Error) => void }): QueueBackend {
-  const connections: Redis[] = [];
-  const connect = (forWorker: boolean): Redis => {
-    const redis = new Redis(input.url, {
+export function openRedisQueue(input: { urls: readonly string[]; cluster: boolean; onError: (error: Error) => void }): QueueBackend {
+  const connections: (Redis | Cluster)[] = [];
+  const connect = (forWorker: boolean): Redis | Cluster => {
+    const options = {
       // A wake-up must fail at once when Redis is away (the sweep does its work); a worker waits for ever.
       maxRetriesPerRequest: forWorker ? null : 1,
       enableOfflineQueue: forWorker,
-      retryStrategy: (attempt) => Math.min(attempt * 100, MAX_REDIS_BACKOFF_MS),
-    });
+      retryStrategy: (attempt: number) => Math.min(attempt * 100, MAX_REDIS_BACKOFF_MS),
+    };
+    const redis = input.cluster
+      ? new Cluster([...input.urls], { redisOptions: options, enableOfflineQueue: forWorker, clusterRetryStrategy: options.retryStrategy })
+      : new Redis(input.urls[0] ?? '', options);
     redis.on('error', input.onError);
     connections.push(redis);
     return redis;
   };
   return {
-    openQueue: () => wrapQueue(new Queue<WakeUpJob, void, string>(QUEUE_NAME, { connection: connect(false) }), input.onError),
+    openQueue: () => wrapQueue(new Queue<WakeUpJob, void, string>(QUEUE_NAME, { connection: connect(false), prefix: QUEUE_PREFIX }), input.onError),
     openWorker: ({ concurrency, process, onError }) => {
-      const worker = new Worker<WakeUpJob>(QUEUE_NAME, processorOf(process), { ...WORKER_OPTIONS, connection: connect(true), concurrency });
+      const worker = new Worker<WakeUpJob>(QUEUE_NAME, processorOf(process), {
+        ...WORKER_OPTIONS,
+        connection: connect(true),
+        prefix: QUEUE_PREFIX,
+        concurrency,
+      });
       worker.on('error', onError);
       return { close: () => worker.close() };
     },

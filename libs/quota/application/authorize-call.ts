@@ -7,15 +7,18 @@ import { UNKNOWN_TENANT_ID, type Tenant, type TenantDirectory } from '#libs/tena
 import { reasonOf, type Decision } from '../domain/decision.js';
 import type { UnresolvedPolicy } from '../domain/hold.js';
 import type { WalletRule } from '../domain/wallet.js';
+import { askStore } from './ask-store.js';
 import type { AuthorizeInput } from './authorize-input.js';
 import type { EstimateCall } from './estimate-call.js';
 import type { DecisionLog } from './decision-log.js';
-import { mayCall, type Options, type PlanCandidates, type PlanInput } from './plan-candidates.js';
+import type { LocalSlices } from './local-slices.js';
+import { factsOf, mayCall, type Options, type PlanCandidates, type PlanInput } from './plan-candidates.js';
 import type { ReserveResult } from './quota-store.js';
 import { callDigestOf, type QuotaService } from './quota-service.js';
 import type { RecogniseKey } from './recognise-key.js';
 import type { RuleBook } from './rule-book.js';
-import { degraded, simple, toDecision } from './tell-decision.js';
+import type { StoreAway } from './store-away.js';
+import { simple, toDecision } from './tell-decision.js';
 
 export interface QuotaSettings {
   /** How long a hold lives without news of its call. */
@@ -33,6 +36,8 @@ export class AuthorizeCall {
     private readonly plans: PlanCandidates,
     private readonly rules: RuleBook,
     private readonly keys: RecogniseKey,
+    private readonly away: StoreAway,
+    private readonly slices: LocalSlices,
     private readonly log: DecisionLog,
     private readonly clock: Clock,
     private readonly settings: QuotaSettings,
@@ -91,25 +96,18 @@ export class AuthorizeCall {
       }
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'unavailable') throw error;
-      return degraded(asked.tenant, asked.estimated.estimate);
+      return this.away.decide(asked.tenant, asked.estimated.estimate, factsOf(asked.input, asked.input.model, asked.estimated));
     }
   }
 
   private async askOnce(plan: PlanInput): Promise<Decision | 'stale_rules'> {
-    const options = await this.plans.execute(plan);
-    const result = await this.reserve(plan, options);
+    const { result, options } = await askStore(this.plans, plan, async (offered) => await this.reserve(plan, offered));
     if (result.kind === 'stale_rules') return 'stale_rules';
-    const told = { options, rule: walletRule(plan.tenant), enforce: plan.tenant.enforcement === 'enforce' };
-    if (result.kind !== 'refused') return toDecision(result, told);
-    const [first, ...others] = await this.plans.cut(plan, options, result.rooms);
-    if (first === undefined) return toDecision(result, told);
-    const shorter = await this.reserve(plan, [first, ...others]);
-    if (shorter.kind === 'stale_rules') return 'stale_rules';
-    return shorter.kind === 'refused' ? toDecision(result, told) : toDecision(shorter, { ...told, options: [first, ...others] });
+    return toDecision(result, { options, rule: walletRule(plan.tenant), enforce: plan.tenant.enforcement === 'enforce' });
   }
 
   private async reserve({ input, tenant, rules, now }: PlanInput, [first, ...others]: Options): Promise<ReserveResult> {
-    return await this.quota.reserve({
+    const result = await this.quota.reserve({
       tenantId: tenant.tenantId,
       holdId: newUuid(now),
       candidates: [first.candidate, ...others.map(({ candidate }) => candidate)],
@@ -123,6 +121,15 @@ export class AuthorizeCall {
       enforce: tenant.enforcement === 'enforce',
       strict: tenant.holdDurability === 'strict',
     });
+    this.prepareForLoss(tenant, rules.revision, first.candidate.amountNano, result);
+    return result;
+  }
+
+  private prepareForLoss(tenant: Tenant, rulesRevision: number, askedNano: Nano, result: ReserveResult): void {
+    this.away.heard(tenant.tenantId, askedNano, result);
+    if (result.kind !== 'held' || tenant.onStoreFailure !== 'allow_capped' || tenant.enforcement !== 'enforce' || result.hold.facts === null) return;
+    const { wallet, hold } = result;
+    this.slices.keep({ tenantId: tenant.tenantId, rule: walletRule(tenant), wallet, rulesRevision, amountNano: hold.amountNano, facts: result.hold.facts });
   }
 }
 

@@ -64,7 +64,7 @@ describe('a hold between the store and its row', () => {
       },
       () => undefined,
     );
-    const outcomes = await Promise.allSettled(['a', 'poison', 'b'].map(async (holdId) => await journal.commit(hold(holdId))));
+    const outcomes = await Promise.allSettled(['a', 'poison', 'b'].map(async (holdId) => await journal.commit(hold(holdId), 1n)));
     expect(outcomes.map((outcome) => outcome.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
   });
 });

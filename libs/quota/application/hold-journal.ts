@@ -6,8 +6,8 @@
 import { DomainError } from '#libs/kernel/index.js';
 import { isUncharged, type Hold } from '../domain/hold.js';
 
-/** Writes one batch in one transaction. @throws DomainError storage.unavailable, quota.stale_epoch */
-export type WriteHolds = (ended: readonly Hold[], live: readonly Hold[]) => Promise<void>;
+/** Writes one batch in one transaction, if the epochs it was promised under still count. @throws DomainError storage.unavailable, quota.stale_epoch */
+export type WriteHolds = (ended: readonly Hold[], live: readonly Hold[], epochs: readonly bigint[]) => Promise<void>;
 
 interface Waiting {
   /** Null waits for everything noted so far. */
@@ -32,16 +32,27 @@ export class HoldJournal {
   private readonly lately = new Map<string, Hold>();
   private writing: Promise<void> | null = null;
   private readonly recordedListeners: ((holds: readonly Hold[]) => void)[] = [];
+  /** Of holds that must be committed before the store of their epoch is lost, or not at all. */
+  private readonly epochs = new Map<string, bigint>();
 
+  /**
+   * @param shared other processes end holds too: nobody knows which rows exist, so every end is written, also of a hold without a row, and a
+   * row that ended stays ended when its beginning is written late
+   */
   constructor(
     private readonly write: WriteHolds,
     private readonly onFailure: (error: unknown) => void,
+    private readonly shared = false,
   ) {}
 
-  /** Resolves after the commit. On failure nothing may be promised on the hold: the caller ends it and notes the end. */
-  async commit(hold: Hold): Promise<void> {
+  /**
+   * Resolves after the commit. On failure nothing may be promised on the hold: the caller ends it and notes the end.
+   * @param epoch what it was promised under; it is refused when another has begun
+   */
+  async commit(hold: Hold, epoch: bigint): Promise<void> {
     this.dirty.set(hold.holdId, hold);
-    await this.wait(hold.holdId);
+    this.epochs.set(hold.holdId, epoch);
+    await this.wait(hold.holdId).finally(() => this.epochs.delete(hold.holdId));
   }
 
   /** Remembers the hold's new state for the next batch. */
@@ -51,6 +62,7 @@ export class HoldJournal {
 
   /** Rows that exist already, after a load. */
   known(holds: readonly Hold[]): void {
+    if (this.shared) return;
     for (const hold of holds) this.written.add(hold.holdId);
   }
 
@@ -61,7 +73,12 @@ export class HoldJournal {
 
   /** Whether the hold's row exists, or may exist. */
   isWritten(holdId: string): boolean {
-    return this.written.has(holdId);
+    return this.shared || this.written.has(holdId);
+  }
+
+  /** Tenants with anything that is not written yet. */
+  tenantsWithBacklog(): string[] {
+    return [...new Set([...this.dirty.values()].map((hold) => hold.tenantId))];
   }
 
   /** Whether the hold's row is there as it is now: what was written of it is answered, and nothing newer waits. */
@@ -140,12 +157,14 @@ export class HoldJournal {
     for (const hold of holds) {
       // One that ran out gets its row in any case, whether an earlier batch wrote one or failed to: somebody has to find it.
       if (hold.state === 'active' || hold.state === 'unresolved') live.push(hold);
-      if (hold.state === 'unresolved' || (hold.state !== 'active' && this.written.has(hold.holdId))) ended.push(hold);
+      if (hold.state === 'unresolved' || (hold.state !== 'active' && this.isWritten(hold.holdId))) ended.push(hold);
       else if (hold.state !== 'active') short.push(hold);
     }
-    for (const hold of live) if (hold.state === 'active' || isUncharged(hold)) this.written.add(hold.holdId);
+    if (this.shared) live.push(...holds.filter((hold) => hold.state === 'settled' || hold.state === 'released'));
+    else for (const hold of live) if (hold.state === 'active' || isUncharged(hold)) this.written.add(hold.holdId);
+    const epochs = [...new Set(holds.flatMap((hold) => this.epochs.get(hold.holdId) ?? []))];
     try {
-      if (ended.length > 0 || live.length > 0) await this.write(ended, live);
+      if (ended.length > 0 || live.length > 0) await this.write(ended, live, epochs);
     } catch (error) {
       if (error instanceof DomainError && error.kind === 'unavailable') return error;
       return await this.writeAround(holds, error, failed);

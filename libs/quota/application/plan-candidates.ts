@@ -4,7 +4,7 @@
  */
 import type { Tenant } from '#libs/tenancy/index.js';
 import type { Estimate } from '../domain/decision.js';
-import { attributesOf, type CallFacts } from '../domain/hold.js';
+import { attributesOf, type AskTerm, type CallFacts } from '../domain/hold.js';
 import type { Room } from '../domain/judge.js';
 import { claimsFor } from '../domain/match-budgets.js';
 import { matchesModel } from '../domain/route.js';
@@ -57,8 +57,8 @@ export class PlanCandidates {
 
   /** The same options with the longest answer that fits their rooms; those for which none does are left out. */
   async cut(plan: PlanInput, options: readonly Option[], rooms: readonly Room[]): Promise<Option[]> {
-    const { maxOutputTokens, estimatedCostNano } = plan.input;
-    if (maxOutputTokens === null || estimatedCostNano !== null || plan.input.canChange === 'nothing') return [];
+    const { maxOutputTokens } = plan.input;
+    if (maxOutputTokens === null || !mayShorten(plan.input)) return [];
     const shorter: Option[] = [];
     for (const [index, option] of options.entries()) {
       const room = rooms[index];
@@ -119,7 +119,7 @@ function optionOf(plan: PlanInput, name: string | null, isAsked: boolean, estima
   return { name, isAsked, estimate, candidate: { amountNano: estimate.costNano, claims, facts } };
 }
 
-function factsOf(input: AuthorizeInput, name: string | null, { estimate, provider, model }: Estimated): CallFacts {
+export function factsOf(input: AuthorizeInput, name: string | null, { estimate, provider, model }: Estimated): CallFacts {
   return {
     callId: input.callId,
     provider: provider ?? input.provider,
@@ -137,5 +137,19 @@ function factsOf(input: AuthorizeInput, name: string | null, { estimate, provide
     priceVersion: estimate.priceVersion,
     tags: input.tags,
     sourceId: input.sourceId === '' ? null : input.sourceId,
+    terms: termsOf(input),
   };
+}
+
+function termsOf(input: AuthorizeInput): AskTerm[] {
+  const terms: AskTerm[] = input.critical ? ['critical'] : [];
+  if (input.canChange === 'same_provider') terms.push('same_provider');
+  if (input.canChange === 'nothing') terms.push('as_asked');
+  if (!mayShorten(input)) terms.push('fixed_length');
+  return terms;
+}
+
+/** Where the cost was given, or the length of the answer was not, a shorter one would promise nothing. */
+function mayShorten({ maxOutputTokens, estimatedCostNano, canChange }: AuthorizeInput): boolean {
+  return maxOutputTokens !== null && estimatedCostNano === null && canChange !== 'nothing';
 }

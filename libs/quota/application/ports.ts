@@ -7,12 +7,12 @@ export abstract class FundingSource {
   abstract wallets(sql: Sql, tenantIds: readonly string[]): Promise<ReadonlyMap<string, { readonly seq: bigint; readonly postedNano: Nano }>>;
 }
 
-/** What the process may promise with: the epoch it took together with the process lock. */
+/** What the process may promise with: the epoch it took together with the process lock, or that of the shared store's server. */
 export abstract class QuotaFence {
   /** Whether one process alone works on the database: its postings then carry the epoch, and a stale one's are refused. */
   abstract readonly exclusive: boolean;
-  /** The epoch, or null while the right to promise is not proven at this very moment. */
-  abstract current(): bigint | null;
+  /** The epoch, or null while the right to promise is not proven at this very moment. Of a tenant's server, or of any that is there. */
+  abstract current(tenantId?: string): bigint | null;
   /** Tells when the right was lost: what was known by it is worth nothing from then on. */
   abstract onLost(listener: () => void): void;
 }

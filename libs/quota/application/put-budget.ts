@@ -93,7 +93,8 @@ function nextBudget(input: {
 const SHORTEST_ROLLING_SECONDS = 1;
 const LONGEST_ROLLING_SECONDS = 35 * 86_400;
 
-function assertSound(tenantId: string, { per, limits, thresholds, period, countFrom }: BudgetSettings): void {
+/** @throws DomainError budget.invalid that names every field and its rule */
+export function assertSound(tenantId: string, { per, limits, thresholds, period, countFrom }: BudgetSettings): void {
   const errors: { path: string; message: string }[] = [];
   const { usdNano, tokens, requests, concurrent } = limits;
   if ([usdNano, tokens, requests, concurrent].every((limit) => limit === null))

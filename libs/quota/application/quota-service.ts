@@ -29,6 +29,10 @@ const CALLS_PER_CHUNK = 16n;
 const FIRST_CHUNK_CALLS = 256n;
 /** A ceiling is raised ahead when it covers fewer calls than this. */
 const RAISE_AHEAD_CALLS = 64n;
+/** A server is asked who it is and given its epoch within this. */
+const NEW_EPOCH_MS = 20;
+/** API processes that may share a store before what all of them have not written yet exceeds what is fenced after a loss. */
+const SHARING_PROCESSES = 8n;
 
 /** Tenants whose rate is remembered: those that raised last. The others get a first chunk again. */
 const RATES_KEPT = 10_000;
@@ -49,7 +53,7 @@ export class QuotaService {
   /** Holds that nobody was told of yet; a repeat of the call may be told before its first asker. */
   private readonly unanswered = new Set<string>();
   private readonly lastRaise = new Map<string, Raise>();
-  private readonly unrecorded = new UnrecordedClaims();
+  private readonly unrecorded: UnrecordedClaims;
   private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
 
   constructor(
@@ -61,10 +65,15 @@ export class QuotaService {
     private readonly settings: { readonly storeDeadlineMs: number },
   ) {
     this.raises = new CeilingRaises(async () => await journal.flush(), truth.raise);
-    journal.onRecorded((holds) => this.unrecorded.recorded(holds));
+    this.unrecorded = new UnrecordedClaims(fence.exclusive ? 1n : SHARING_PROCESSES);
+    journal.onRecorded((holds) => {
+      this.unrecorded.recorded(holds);
+      // Failing here costs nothing but a larger fence after a loss.
+      void this.store.recorded(holds).catch(() => undefined);
+    });
     fence.onLost(() => {
       this.lastRaise.clear();
-      void this.store.forgetAll();
+      void (fence.exclusive ? this.store.forgetAll() : this.forgetUnwritten()).catch(() => undefined);
     });
   }
 
@@ -73,13 +82,13 @@ export class QuotaService {
    * @throws DomainError storage.unavailable, quota.fenced, quota.deadline: nothing was promised
    */
   async reserve(command: ReserveCommand): Promise<ReserveResult> {
-    this.assertMayPromise();
+    const epoch = this.assertMayPromise(command.tenantId);
     const first = await this.store.reserve(command);
     if (first.kind === 'held' && !command.strict && !this.unrecorded.isTooMuch(first.limits)) return this.promised(first, command);
     if (first.kind === 'refused' || first.kind === 'stale_rules' || first.kind === 'already_resolved' || first.kind === 'other_body') return first;
     const { holdId } = command;
     this.unanswered.add(holdId);
-    const work = this.reserveSlowly(first, command).catch((error: unknown) => {
+    const work = this.reserveSlowly(first, command, epoch).catch((error: unknown) => {
       this.unanswered.delete(holdId);
       throw error;
     });
@@ -100,7 +109,7 @@ export class QuotaService {
 
   /** Gives a hold's money back. When this returns, a crash does not bring the hold back. @throws DomainError storage.unavailable, quota.fenced */
   async release(hold: Hold): Promise<EndResult> {
-    this.assertMayPromise();
+    this.assertMayPromise(hold.tenantId);
     const input = { tenantId: hold.tenantId, holdId: hold.holdId, ending: { to: 'released', resolution: 'release' } as const, nowMs: this.nowMs() };
     let result = await this.store.end(input);
     if (result.kind === 'unknown') {
@@ -126,9 +135,24 @@ export class QuotaService {
     await pending;
   }
 
+  /** As {@link load}; a shared store that was found to be another one meanwhile is asked again under its new epoch. */
+  private async loadAnew(tenantId: string): Promise<void> {
+    await this.load(tenantId).catch(async (error: unknown) => {
+      const isNew = error instanceof DomainError && (error.code === 'quota.stale_epoch' || error.code === 'quota.fenced');
+      if (!isNew || !this.isShared) throw error;
+      await delay(NEW_EPOCH_MS);
+    });
+  }
+
   /** Tells of the holds that each load brings. */
   onLoad(listener: (holds: readonly Hold[]) => void): void {
     this.loadListeners.push(listener);
+  }
+
+  /** Holds as PostgreSQL has them, of tenants that the store may know. */
+  async readHolds(tenantId: string): Promise<readonly Hold[]> {
+    const snapshots = await this.truth.load([tenantId], this.assertMayPromise(tenantId));
+    return snapshots.flatMap(({ holds }) => holds);
   }
 
   isLoading(tenantId: string): boolean {
@@ -139,13 +163,18 @@ export class QuotaService {
     await this.loading.get(tenantId)?.catch(() => undefined);
   }
 
+  /** Whether other processes promise from the same store. */
+  get isShared(): boolean {
+    return !this.fence.exclusive;
+  }
+
   get mayPromise(): boolean {
     return this.fence.current() !== null;
   }
 
   /** @throws DomainError quota.fenced */
-  assertMayPromise(): bigint {
-    const epoch = this.fence.current();
+  assertMayPromise(tenantId?: string): bigint {
+    const epoch = this.fence.current(tenantId);
     if (epoch === null) throw unavailable('quota.fenced', 'this process may not promise at the moment');
     return epoch;
   }
@@ -160,29 +189,35 @@ export class QuotaService {
     return result;
   }
 
-  private async reserveSlowly(first: ReserveResult, command: ReserveCommand): Promise<ReserveResult> {
+  private async reserveSlowly(first: ReserveResult, command: ReserveCommand, firstEpoch: bigint): Promise<ReserveResult> {
     let current = command;
     let result = first;
+    let epoch = firstEpoch;
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      if (result.kind === 'unknown') await this.load(command.tenantId);
+      if (result.kind === 'unknown') await this.loadAnew(command.tenantId);
       // Its first asker may still wait for the commit: the same answer must not be given before it, nor if it fails.
-      else if (result.kind === 'replayed' && !this.journal.isCommitted(result.hold.holdId)) await this.journal.flush();
+      else if (result.kind === 'replayed' && this.fence.exclusive && !this.journal.isCommitted(result.hold.holdId)) await this.journal.flush();
       else if (result.kind === 'above_ceiling') current = await this.inDemand(current, () => this.coverOrCommit(current));
-      else return await this.secure(result, current);
-      this.assertMayPromise();
+      else return await this.secure(result, current, epoch);
+      epoch = this.assertMayPromise(command.tenantId);
       result = await this.store.reserve(current);
     }
     if (result.kind === 'held') this.takeBack(result.hold);
     throw unavailable('quota.store_unavailable', 'the tenant could not be loaded');
   }
 
-  private async secure(result: ReserveResult, command: ReserveCommand): Promise<ReserveResult> {
-    if (result.kind === 'replayed') this.unanswered.delete(result.hold.holdId);
+  private async secure(result: ReserveResult, command: ReserveCommand, epoch: bigint): Promise<ReserveResult> {
+    if (result.kind === 'replayed') {
+      this.unanswered.delete(result.hold.holdId);
+      // The first asker may be another process's.
+      if (!this.fence.exclusive && command.strict) await this.journal.commit(result.hold, epoch);
+      return result;
+    }
     if (result.kind !== 'held') return result;
     if (!command.strict && !this.unrecorded.isTooMuch(result.limits)) return this.promised(result, command);
     try {
-      await this.journal.commit(result.hold);
-      this.assertMayPromise();
+      await this.journal.commit(result.hold, epoch);
+      this.assertMayPromise(command.tenantId);
       return result;
     } catch (error) {
       this.takeBack(result.hold);
@@ -193,14 +228,14 @@ export class QuotaService {
   /** Nobody was promised this hold: it must not be charged, whatever the store knows by now. */
   private takeBack(hold: Hold): void {
     const ending = { to: 'released', resolution: NOT_PROMISED } as const;
-    void this.store.end({ tenantId: hold.tenantId, holdId: hold.holdId, ending, nowMs: this.nowMs() });
+    void this.store.end({ tenantId: hold.tenantId, holdId: hold.holdId, ending, nowMs: this.nowMs() }).catch(() => undefined);
     const released = endHold(hold, ending, this.nowMs());
     if (released) this.journal.note(released);
   }
 
   private async extendSlowly(command: ExtendCommand): Promise<ExtendResult> {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      this.assertMayPromise();
+      this.assertMayPromise(command.tenantId);
       const result = await this.store.extend(command);
       if (result.kind === 'unknown') await this.load(command.tenantId);
       else if (result.kind === 'above_ceiling') {
@@ -278,10 +313,11 @@ export class QuotaService {
   private async raise(tenantId: string, promisedNano: Nano, ceilingNano: Nano): Promise<boolean> {
     const running = this.raising.get(tenantId);
     if (running) return await running;
-    const epoch = this.assertMayPromise();
+    const epoch = this.assertMayPromise(tenantId);
     const work = (async (): Promise<boolean> => {
-      const raised = await this.raises.raise({ tenantId, ceilingNano, recordedNano: promisedNano }, epoch);
-      if (raised && this.fence.current() === epoch) await this.store.raiseCeiling(tenantId, ceilingNano);
+      const recordedNano = await this.store.recordedNano(tenantId, promisedNano);
+      const raised = await this.raises.raise({ tenantId, ceilingNano, recordedNano }, epoch);
+      if (raised && this.fence.current(tenantId) === epoch) await this.store.raiseCeiling(tenantId, ceilingNano);
       else await this.store.forget(tenantId);
       return raised;
     })().finally(() => this.raising.delete(tenantId));
@@ -307,17 +343,35 @@ export class QuotaService {
   }
 
   private async loadBatch(tenantIds: readonly string[]): Promise<void> {
-    const epoch = this.assertMayPromise();
+    const byEpoch = new Map<bigint, string[]>();
+    for (const tenantId of tenantIds) {
+      const epoch = this.assertMayPromise(tenantId);
+      byEpoch.set(epoch, [...(byEpoch.get(epoch) ?? []), tenantId]);
+    }
     await this.journal.flush();
+    for (const [epoch, own] of byEpoch) await this.loadUnder(epoch, own);
+  }
+
+  private async loadUnder(epoch: bigint, tenantIds: readonly string[]): Promise<void> {
+    const tickets = await this.store.beginLoad(tenantIds, this.nowMs());
     const snapshots = await this.truth.load(tenantIds, epoch);
     // What was read with a right that was lost meanwhile may be old.
-    if (this.fence.current() !== epoch) throw unavailable('quota.fenced', 'the right to promise was lost while the tenant was loaded');
-    await this.store.load(snapshots, this.nowMs());
+    if (tenantIds.some((tenantId) => this.fence.current(tenantId) !== epoch))
+      throw unavailable('quota.fenced', 'the right to promise was lost while the tenant was loaded');
+    await this.store.load(snapshots, this.nowMs(), tickets);
     for (const { holds } of snapshots) {
       if (holds.length === 0) continue;
       this.journal.known(holds);
       for (const listener of this.loadListeners) listener(holds);
     }
+  }
+
+  /** The store was lost: what this process promised and did not write may be missing where another one has loaded the tenant already. */
+  private async forgetUnwritten(): Promise<void> {
+    const tenantIds = this.journal.tenantsWithBacklog();
+    if (tenantIds.length === 0) return;
+    await this.journal.flush();
+    for (const tenantId of tenantIds) await this.store.forget(tenantId);
   }
 
   private async withinDeadline<T>(work: Promise<T>, onLate: (result: T) => void): Promise<T> {

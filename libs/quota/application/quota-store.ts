@@ -12,6 +12,8 @@ export interface Candidate extends Judged {
 export interface ReserveCommand {
   readonly tenantId: string;
   readonly holdId: string;
+  /** Absent: of a call. */
+  readonly kind?: Hold['kind'];
   /** The requested model first, then its ladder; the first that fits is taken. */
   readonly candidates: readonly [Candidate, ...Candidate[]];
   /** Of the rules that the claims were made by; the store answers by no others. */
@@ -150,6 +152,9 @@ export type ExtendResult =
   | { readonly kind: 'refused'; readonly refusal: Refusal; readonly wallet: WalletView }
   | { readonly kind: 'above_ceiling'; readonly promisedNano: Nano };
 
+/** What {@link QuotaStore.load} needs of {@link QuotaStore.beginLoad}, by tenant. */
+export type LoadTickets = ReadonlyMap<string, string>;
+
 /**
  * Where promises are made. Each method is one atomic step over everything it touches: all or nothing (H4).
  * Missing state is `unknown`, never zero (H6). Time is passed in. Implementations are held to one conformance suite.
@@ -169,12 +174,25 @@ export abstract class QuotaStore {
   abstract applyBooked(batch: BookedBatch, nowMs: number): Promise<Hold[]>;
   /** Ends active holds whose time ran out as `unresolved` (fences as released) and returns them. At most `limit`. */
   abstract expire(nowMs: number, limit: number): Promise<Hold[]>;
+  /**
+   * Announces that tenants are about to be read. Where several processes share the store, what another one books between the reading and the
+   * load would be missed: it makes the ticket worthless, the load leaves the tenant unknown, and it is read again.
+   */
+  async beginLoad(_tenantIds: readonly string[], _nowMs: number): Promise<LoadTickets> {
+    return new Map();
+  }
   /** Takes over tenants that are unknown. One that is known stays as it is: its promises since the snapshot must not be lost. */
-  abstract load(snapshots: readonly TenantSnapshot[], nowMs: number): Promise<void>;
+  abstract load(snapshots: readonly TenantSnapshot[], nowMs: number, tickets?: LoadTickets): Promise<void>;
   /** Tells that promises up to `ceilingNano` are committed. Never lowers. */
   abstract raiseCeiling(tenantId: string, ceilingNano: Nano): Promise<void>;
-  /** An open hold by its id alone; null when no known tenant has it. */
-  abstract locate(holdId: string): Promise<Hold | null>;
+  /** An open hold by its id; null when no known tenant has it. A shared store finds other processes' holds only with their tenant. */
+  abstract locate(holdId: string, tenantId?: string): Promise<Hold | null>;
+  /** How much of what was promised has its row, once this process has written what it promised up to `writtenNano`. */
+  async recordedNano(_tenantId: string, writtenNano: Nano): Promise<Nano> {
+    return writtenNano;
+  }
+  /** Tells of holds that have their rows now: a loss of the store can no longer lose them. */
+  async recorded(_holds: readonly Hold[]): Promise<void> {}
   abstract wallet(tenantId: string): Promise<(WalletView & { readonly promisedNano: Nano; readonly ceilingNano: Nano }) | 'unknown'>;
   /** How limits stand, by claims made under those rules; null where the tenant is unknown or has other rules. */
   abstract limits(input: { tenantId: string; claims: readonly Claim[]; rulesRevision: number; nowMs: number }): Promise<readonly LimitView[] | null>;

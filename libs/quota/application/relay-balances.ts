@@ -25,6 +25,8 @@ export class RelayBalances {
     private readonly store: QuotaStore,
     private readonly journal: HoldJournal,
     private readonly clock: Clock,
+    /** Runs `work` while no other process relays. */
+    private readonly alone: (work: () => Promise<number>) => Promise<number>,
   ) {}
 
   /**
@@ -43,13 +45,31 @@ export class RelayBalances {
   }
 
   private async applyAll(): Promise<number> {
+    return this.quota.mayPromise ? await this.alone(async () => await this.applyWaiting()) : 0;
+  }
+
+  private async applyWaiting(): Promise<number> {
     let applied = 0;
-    if (!this.quota.mayPromise) return applied;
     for (;;) {
       const rows = await readOutbox(this.database, [BALANCE_TOPIC, BOOKED_TOPIC], BATCH_ROWS);
-      for (const row of rows) await this.apply(row);
-      await dropOutbox(this.database, rows);
-      applied += rows.length;
+      const byTenant = new Map<string, WaitingRow[]>();
+      for (const row of rows) byTenant.set(row.tenantId, [...(byTenant.get(row.tenantId) ?? []), row]);
+      const failures: unknown[] = [];
+      const done: WaitingRow[] = [];
+      // A tenant's rows in order; tenants side by side, and one whose part of the store is away holds up no other.
+      await Promise.all(
+        [...byTenant.values()].map(async (own) => {
+          try {
+            for (const row of own) await this.apply(row);
+            done.push(...own);
+          } catch (error) {
+            failures.push(error);
+          }
+        }),
+      );
+      await dropOutbox(this.database, done);
+      applied += done.length;
+      if (failures.length > 0) throw failures[0];
       if (rows.length < BATCH_ROWS) return applied;
     }
   }

@@ -17,6 +17,7 @@ export class StopPromising {
     const epoch = this.fence.current();
     if (epoch === null) return;
     await this.journal.flush();
-    await this.sealCeilings(epoch);
+    // The others go on promising up to the ceilings.
+    if (this.fence.exclusive) await this.sealCeilings(epoch);
   }
 }

@@ -64,6 +64,8 @@ export class SweepHolds {
     await this.forgotten.settleMissed(new Date(now.getTime() - MISSED_WITHIN_MS));
     for (const tenantId of await this.forgotten.tenantsToSweep(now, BATCH)) {
       if ((await this.store.wallet(tenantId)) === 'unknown') await this.quota.load(tenantId);
+      // Another process loaded it, and may be gone.
+      else if (this.quota.isShared) this.takeUp(await this.quota.readHolds(tenantId));
     }
   }
 

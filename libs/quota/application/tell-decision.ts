@@ -1,17 +1,6 @@
 /** What the store answered, in the caller's words. */
 import { DomainError } from '#libs/kernel/index.js';
-import type { Tenant } from '#libs/tenancy/index.js';
-import {
-  reasonFor,
-  reasonOf,
-  reasonOfRefusal,
-  type Decision,
-  type Estimate,
-  type LimitLine,
-  type ReasonCode,
-  type Verdict,
-  type WalletLimit,
-} from '../domain/decision.js';
+import { reasonFor, reasonOf, reasonOfRefusal, type Decision, type LimitLine, type ReasonCode, type Verdict, type WalletLimit } from '../domain/decision.js';
 import type { Choice } from '../domain/judge.js';
 import type { Claim } from '../domain/limit.js';
 import { availableOf, remainingOf, type WalletRule } from '../domain/wallet.js';
@@ -38,19 +27,6 @@ export function simple(verdict: Decision['verdict'], code: ReasonCode): Decision
     would: null,
     degraded: false,
     replayed: false,
-  };
-}
-
-/** The state is out of reach. `allow_capped` has used up what was committed ahead when it gets here, so it blocks too. */
-export function degraded(tenant: Tenant, estimate: Estimate): Decision {
-  const shadow = tenant.enforcement === 'shadow';
-  const allowed = tenant.onStoreFailure === 'allow';
-  return {
-    ...simple(shadow || allowed ? 'allow' : 'block', 'store_unavailable'),
-    estimate,
-    shadow,
-    would: shadow && !allowed ? 'block' : null,
-    degraded: true,
   };
 }
 

@@ -12,11 +12,14 @@ export class UnrecordedClaims {
   private readonly sums = new Map<string, bigint>();
   private readonly claimsOf = new Map<string, readonly HeldClaim[]>();
 
+  /** @param processes share the eighth */
+  constructor(private readonly processes: bigint) {}
+
   /** Whether the hold behind `limits` has to be committed before it is promised. */
   isTooMuch(limits: readonly LimitView[]): boolean {
     return limits.some(({ claim }) => {
       if (claim.blockAt === null || !claim.enforced || claim.silent || claim.amount === 0n) return false;
-      return (this.sums.get(claim.counter) ?? 0n) + claim.amount > claim.blockAt / UNRECORDED_PART;
+      return (this.sums.get(claim.counter) ?? 0n) + claim.amount > claim.blockAt / (UNRECORDED_PART * this.processes);
     });
   }
 

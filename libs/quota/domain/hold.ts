@@ -14,7 +14,14 @@ export type HoldState = (typeof HOLD_STATES)[number];
 export const UNRESOLVED_POLICIES = ['charge_input', 'charge_estimate', 'charge_hold', 'release'] as const;
 export type UnresolvedPolicy = (typeof UNRESOLVED_POLICIES)[number];
 
-/** What the caller told about the call, kept so that an expired hold can be charged and explained. */
+/**
+ * What the caller said about the question itself: it comes from a call that thresholds may spare (`critical`), who asked can only swap the model
+ * at its provider (`same_provider`) or nothing at all (`as_asked`), the answer cannot be shortened (`fixed_length`).
+ */
+export const ASK_TERMS = ['critical', 'same_provider', 'as_asked', 'fixed_length'] as const;
+export type AskTerm = (typeof ASK_TERMS)[number];
+
+/** What the caller told about the call, kept so that an expired hold can be charged and explained, and a draft budget asked the same. */
 export interface CallFacts {
   readonly callId: string | null;
   readonly provider: string | null;
@@ -32,6 +39,7 @@ export interface CallFacts {
   readonly priceVersion: string | null;
   readonly tags: Readonly<Record<string, string>> | null;
   readonly sourceId: string | null;
+  readonly terms: readonly AskTerm[];
 }
 
 export interface Hold {

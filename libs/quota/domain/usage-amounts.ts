@@ -22,6 +22,20 @@ export function tokensOf(usage: Usage | null): bigint {
   return tokens;
 }
 
-export function isRequest(event: { readonly endsCall: boolean; readonly provisional: boolean; readonly status: string }): boolean {
-  return event.provisional || (event.endsCall && (event.status === 'success' || event.status === 'cancelled'));
+interface Reported {
+  readonly endsCall: boolean;
+  readonly provisional: boolean;
+  readonly status: string;
+}
+
+export function isRequest(event: Reported): boolean {
+  return event.provisional || endsItsHold(event);
+}
+
+/**
+ * A call is over on a success or a client's abort; a failed attempt may be followed by another of the same call, and the charge of an
+ * unresolved hold says nothing about its call.
+ */
+export function endsItsHold(event: Reported): boolean {
+  return !event.provisional && event.endsCall && (event.status === 'success' || event.status === 'cancelled');
 }

@@ -6,7 +6,8 @@
 import type { Nano } from '#libs/kernel/index.js';
 import { captureHold, chargeHold, claimHeldBy, endHold, extendHold, heldBy, isUncharged, wasPromised, type Ending, type Hold } from '../domain/hold.js';
 import { judge, roomOf, type Case, type ReadCounter } from '../domain/judge.js';
-import type { Claim, HeldClaim } from '../domain/limit.js';
+import type { Claim } from '../domain/limit.js';
+import { newHold } from '../application/new-hold.js';
 import {
   QuotaStore,
   type BalanceChange,
@@ -313,30 +314,4 @@ function risingClaims(hold: Hold, claims: readonly Claim[]): Claim[] {
     const amount = held.get(claim.counter);
     return amount === undefined || claim.amount <= amount ? [] : [{ ...claim, amount: claim.amount - amount }];
   });
-}
-
-function toHeld({ counter, metric, window, amount }: Claim): HeldClaim {
-  return { counter, metric, window, amount };
-}
-
-function newHold(command: ReserveCommand, candidate: Candidate): Hold {
-  return {
-    holdId: command.holdId,
-    tenantId: command.tenantId,
-    kind: 'call',
-    state: 'active',
-    resolution: null,
-    amountNano: candidate.amountNano,
-    capturedNano: 0n,
-    capturedTokens: 0n,
-    capturedRequests: 0n,
-    claims: candidate.claims.map(toHeld),
-    callDigest: command.callDigest,
-    bodyHash: command.bodyHash,
-    policy: command.policy,
-    createdAtMs: command.nowMs,
-    expiresAtMs: command.nowMs + command.ttlMs,
-    resolvedAtMs: null,
-    facts: candidate.facts,
-  };
 }

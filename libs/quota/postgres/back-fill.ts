@@ -9,9 +9,9 @@ import type { BudgetStore } from '../application/budget-store.js';
 import type { Attributes, Budget } from '../domain/budget.js';
 import { bucketMsOf, oldestBucket } from '../domain/limit.js';
 import { ALL_VALUES, periodMsOf, ruleOf, RuleSet, slotMsOf } from '../domain/match-budgets.js';
+import { ownPlace } from '../domain/placement.js';
 import { isRequest, tokensOf } from '../domain/usage-amounts.js';
 import { expiryOf } from './counter-rows.js';
-import { ownPlace } from './posted-usage.js';
 
 const PAGE = 5_000;
 /** Events may be dated so far ahead of their receipt. */

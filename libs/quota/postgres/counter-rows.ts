@@ -8,18 +8,12 @@ import type { Sql } from '#libs/platform/postgres/database.js';
 import type { TenantRules } from '../application/rule-book.js';
 import type { Budget } from '../domain/budget.js';
 import { bucketMsOf, oldestBucket, type CounterDelta } from '../domain/limit.js';
-import { counterKey, limitsOf, windowOf, type Match } from '../domain/match-budgets.js';
+import { deltasOf, type BookedAmounts } from '../domain/booked-amounts.js';
 import type { Span } from '../domain/period.js';
 
 /** What a batch adds to one counter. */
-export interface Addition {
+export interface Addition extends BookedAmounts {
   readonly tenantId: string;
-  readonly match: Match;
-  /** The period's start, or the sub-bucket's of a rolling one. */
-  readonly periodMs: number;
-  readonly nano: bigint;
-  readonly tokens: bigint;
-  readonly requests: bigint;
   /** What the counter is for, for people. */
   readonly values: Readonly<Record<string, string>>;
 }
@@ -79,20 +73,6 @@ export async function forgetCounters(sql: Sql, now: Date): Promise<void> {
 const FORGET_ROUND = 10_000;
 /** Events are admitted for 35 days. */
 const KEPT_MS = 40 * DAY_MS;
-
-/** The same as a quota store hears it: one delta for each metric that has a limit. */
-export function deltasOf({ match, periodMs, nano, tokens, requests }: Omit<Addition, 'tenantId' | 'values'>): CounterDelta[] {
-  const limits = limitsOf(match);
-  const deltas: CounterDelta[] = [];
-  const add = (metric: 'usd' | 'tokens' | 'requests', limit: bigint | null, amount: bigint): void => {
-    const window = windowOf(match, metric);
-    if (limit !== null && amount !== 0n && window.kind !== 'concurrent') deltas.push({ counter: counterKey(match, metric), window, atMs: periodMs, amount });
-  };
-  add('usd', limits.usdNano, nano);
-  add('tokens', limits.tokens, tokens);
-  add('requests', limits.requests, requests);
-  return deltas;
-}
 
 /** What counts at `nowMs` of every tenant, by its rules. */
 export async function readLiveCounters(sql: Sql, rules: ReadonlyMap<string, TenantRules>, nowMs: number): Promise<Map<string, CounterDelta[]>> {

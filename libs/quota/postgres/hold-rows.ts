@@ -1,7 +1,7 @@
 /** Rows of quota.hold. */
 import { plainArray, textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
-import type { CallFacts, Hold, HoldState, UnresolvedPolicy } from '../domain/hold.js';
+import { ASK_TERMS, type CallFacts, type Hold, type HoldState, type UnresolvedPolicy } from '../domain/hold.js';
 
 export interface HoldRow {
   hold_id: string;
@@ -33,6 +33,7 @@ export interface HoldRow {
   price_version: string | null;
   tags: Record<string, string> | null;
   source_id: string | null;
+  terms: string | null;
 }
 
 export function fromHoldRow(row: HoldRow): Hold {
@@ -56,6 +57,7 @@ export function fromHoldRow(row: HoldRow): Hold {
           priceVersion: row.price_version,
           tags: row.tags,
           sourceId: row.source_id,
+          terms: ASK_TERMS.filter((term) => row.terms?.split(' ').includes(term)),
         };
   return {
     holdId: row.hold_id,
@@ -96,14 +98,14 @@ const END_HOLDS = {
 const PUT_HOLDS = {
   name: 'quota.put-holds',
   text: `INSERT INTO quota.hold (hold_id, tenant_id, kind, state, resolution, amount_nano, captured_nano, call_id, call_digest, body_hash, policy, created_at, expires_at,
-           resolved_at, provider, model, requested_model, input_tokens, max_output_tokens, user_id, feature, environment, assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id)
+           resolved_at, provider, model, requested_model, input_tokens, max_output_tokens, user_id, feature, environment, assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id, terms)
          SELECT hold_id, tenant_id, kind, state, resolution, amount_nano, captured_nano, call_id, call_digest, body_hash, policy, to_timestamp(created_ms / 1000.0),
            to_timestamp(expires_ms / 1000.0), to_timestamp(resolved_ms / 1000.0), provider, model, requested_model, input_tokens, max_output_tokens, user_id, feature, environment,
-           assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id
+           assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id, terms
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::bytea[], $10::bytea[], $11::text[], $12::float8[], $13::float8[],
-           $14::float8[], $15::text[], $16::text[], $17::text[], $18::integer[], $19::integer[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[], $28::jsonb[], $29::text[])
+           $14::float8[], $15::text[], $16::text[], $17::text[], $18::integer[], $19::integer[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[], $28::jsonb[], $29::text[], $30::text[])
            AS n (hold_id, tenant_id, kind, state, resolution, amount_nano, captured_nano, call_id, call_digest, body_hash, policy, created_ms, expires_ms, resolved_ms, provider, model,
-             requested_model, input_tokens, max_output_tokens, user_id, feature, environment, assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id)
+             requested_model, input_tokens, max_output_tokens, user_id, feature, environment, assistant_id, thread_id, api_key_id, request_id, price_version, tags, source_id, terms)
          ON CONFLICT (hold_id) DO UPDATE SET amount_nano = excluded.amount_nano, captured_nano = excluded.captured_nano, expires_at = excluded.expires_at,
            max_output_tokens = excluded.max_output_tokens
          WHERE quota.hold.state = 'active'`,
@@ -153,5 +155,6 @@ export async function writeHolds(tx: Sql, ended: readonly Hold[], live: readonly
     fact((facts) => facts.priceVersion),
     fact((facts) => (facts.tags === null ? null : JSON.stringify(facts.tags))),
     fact((facts) => facts.sourceId),
+    fact((facts) => (facts.terms.length === 0 ? null : facts.terms.join(' '))),
   ]);
 }

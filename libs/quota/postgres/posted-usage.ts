@@ -3,7 +3,6 @@
  * and by what it said about the call (H8); any other by its own fields, at the time inside its hold's id or when it occurred. Where the two
  * differ it is remembered, so that taking the booking back subtracts where it was added.
  */
-import { timeOfUuid } from '#libs/kernel/index.js';
 import type { SpendMovement } from '#libs/metering/index.js';
 import { plainArray, textArray, timeArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
@@ -11,14 +10,10 @@ import type { TenantRules } from '../application/rule-book.js';
 import { ATTRIBUTES, type Attributes } from '../domain/budget.js';
 import { attributesOf } from '../domain/hold.js';
 import { periodMsOf, type RuleSet } from '../domain/match-budgets.js';
+import { ownPlace, type Placement } from '../domain/placement.js';
 import { isRequest, tokensOf } from '../domain/usage-amounts.js';
 import type { Addition } from './counter-rows.js';
 import { fromHoldRow, type HoldRow } from './hold-rows.js';
-
-export interface Placement {
-  readonly atMs: number;
-  readonly call: Attributes;
-}
 
 export interface BookedMovement {
   readonly movement: SpendMovement;
@@ -90,27 +85,6 @@ function namesOf(row: BookedMovement | undefined): string[] {
     ...(movement.holdId === null ? [] : [`${movement.tenantId} hold ${movement.holdId}`]),
     ...(callDigest === null ? [] : [`${movement.tenantId} call ${callDigest}`]),
   ];
-}
-
-/** Where an event counts by what it says itself. */
-export function ownPlace(event: Omit<SpendMovement, 'sign' | 'costNano' | 'chargeNano' | 'tenantSeq'>): Placement {
-  return {
-    atMs: (event.holdId === null ? event.occurredAt : timeOfUuid(event.holdId)).getTime(),
-    call: {
-      tenant_id: event.tenantId,
-      user_id: event.userId,
-      feature: event.feature,
-      environment: event.environment,
-      assistant_id: event.assistantId,
-      thread_id: event.threadId,
-      request_id: event.requestId,
-      api_key_id: event.apiKeyId,
-      model: event.model,
-      provider: event.provider,
-      source: event.sourceId,
-      tags: event.tags,
-    },
-  };
 }
 
 /** Whether both say the same about the call and end in the same counters: a second more or less seldom matters. */

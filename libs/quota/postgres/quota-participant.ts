@@ -14,9 +14,10 @@ import type { QuotaFence } from '../application/ports.js';
 import { callDigestOf } from '../application/quota-service.js';
 import { RULES_LOCK_KEY, type RuleBook } from '../application/rule-book.js';
 import { bucketOfTokens } from '../domain/output-sizes.js';
-import { isRequest, tokensOf } from '../domain/usage-amounts.js';
+import { endsItsHold, isRequest, tokensOf } from '../domain/usage-amounts.js';
 import { countAdditions } from './count-additions.js';
-import { deltasOf, type Addition } from './counter-rows.js';
+import { deltasOf } from '../domain/booked-amounts.js';
+import type { Addition } from './counter-rows.js';
 import { assertEpoch, epochOf } from './epoch.js';
 import { BELONGS_TO_HOLD } from './hold-rows.js';
 import { additionsOf, type BookedMovement } from './posted-usage.js';
@@ -232,14 +233,6 @@ async function tellStore(tx: Sql, captures: readonly CaptureRow[], additions: re
   );
 }
 
-/**
- * A call is over on a success or a client's abort; a failed attempt may be followed by another of the same call, and the charge of an
- * unresolved hold says nothing about its call.
- */
 function closes(movement: SpendMovement): boolean {
   return movement.sign === 1 && endsItsHold(movement);
-}
-
-function endsItsHold(movement: SpendMovement): boolean {
-  return !movement.provisional && movement.endsCall && (movement.status === 'success' || movement.status === 'cancelled');
 }

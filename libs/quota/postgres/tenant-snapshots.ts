@@ -13,7 +13,7 @@ import type { TenantRules } from '../application/rule-book.js';
 import { attributesOf, captureHold, isUncharged, NOT_PROMISED, type Hold } from '../domain/hold.js';
 import { claimsFor } from '../domain/match-budgets.js';
 import { readLiveCounters } from './counter-rows.js';
-import { assertEpoch } from './epoch.js';
+import { assertEpoch, assertNodeEpochs } from './epoch.js';
 import { BELONGS_TO_HOLD, fromHoldRow, writeHolds, type HoldRow } from './hold-rows.js';
 
 interface Reserve {
@@ -34,6 +34,8 @@ const FORGET_ROUND = 10_000;
 export interface SnapshotInput {
   readonly tenantIds: readonly string[];
   readonly epoch: bigint;
+  /** Several processes promise from a store whose server has the epoch. */
+  readonly shared: boolean;
   readonly now: Date;
   /** How long a lost promise is covered. */
   readonly fenceTtlMs: number;
@@ -44,9 +46,16 @@ export interface SnapshotInput {
 /** @throws DomainError storage.unavailable, quota.stale_epoch */
 export async function readTenantSnapshots(database: Database, funding: FundingSource, input: SnapshotInput): Promise<TenantSnapshot[]> {
   const ids = [...new Set(input.tenantIds)].sort();
+  // Before the snapshot is taken: a hold that is committed under the old epoch is then either in it or refused.
+  if (input.shared) {
+    await database.transaction(async (tx) => {
+      await assertNodeEpochs(tx, [input.epoch]);
+      await fenceLostPromises(tx, await takeReserves(tx, ids, input.epoch, new Date(input.now.getTime() + input.fenceTtlMs)), input);
+    });
+  }
   return await database.transaction(async (tx) => {
     await tx.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
-    await assertEpoch(tx, input.epoch);
+    await (input.shared ? assertNodeEpochs(tx, [input.epoch]) : assertEpoch(tx, input.epoch));
     const reserves = await takeReserves(tx, ids, input.epoch, new Date(input.now.getTime() + input.fenceTtlMs));
     const wallets = await funding.wallets(tx, ids);
     const holds = await readOpenHolds(tx, ids, input.now);
@@ -54,8 +63,7 @@ export async function readTenantSnapshots(database: Database, funding: FundingSo
     const rules = await input.rules(tx, ids);
     const counters = await readLiveCounters(tx, rules, input.now.getTime());
     const booked = await readTallies(tx, ids);
-    const fences = reserves.flatMap((reserve) => fenceFor(reserve, input));
-    await writeHolds(tx, [], fences);
+    const fences = await fenceLostPromises(tx, reserves, input);
     const reserveOf = new Map(reserves.map((reserve) => [reserve.tenant_id, reserve]));
     const fenceOf = new Map(fences.map((fence) => [fence.tenantId, fence]));
     return ids.map((tenantId): TenantSnapshot => {
@@ -114,11 +122,26 @@ function withClaims(hold: Hold, { set }: TenantRules): Hold {
   return { ...hold, claims: claims.map(({ counter, metric, window, amount }) => ({ counter, metric, window, amount })) };
 }
 
+/** Tenants that got past an unreachable store before they ever asked it: what is booked for them looks for their calls from now on. */
+export async function rememberAskers(tx: Sql, tenantIds: readonly string[]): Promise<void> {
+  if (tenantIds.length === 0) return;
+  await tx.execute(
+    'INSERT INTO quota.reserve (tenant_id, ceiling_nano, epoch, sealed) SELECT DISTINCT named, 0, 0, true FROM unnest($1::text[]) AS named ORDER BY named ON CONFLICT DO NOTHING',
+    [textArray(tenantIds)],
+  );
+}
+
 async function readTallies(tx: Sql, tenantIds: readonly string[]): Promise<Map<string, bigint>> {
   const rows = await tx.query<{ tenant_id: string; seq: bigint }>('SELECT tenant_id, seq FROM quota.tally WHERE tenant_id = ANY($1::text[])', [
     textArray(tenantIds),
   ]);
   return new Map(rows.map((row) => [row.tenant_id, row.seq]));
+}
+
+async function fenceLostPromises(tx: Sql, reserves: readonly Reserve[], input: SnapshotInput): Promise<Hold[]> {
+  const fences = reserves.flatMap((reserve) => fenceFor(reserve, input));
+  await writeHolds(tx, [], fences);
+  return fences;
 }
 
 function fenceFor(reserve: Reserve, input: SnapshotInput): Hold[] {

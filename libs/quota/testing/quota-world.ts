@@ -35,6 +35,7 @@ export const FACTS: CallFacts = {
   priceVersion: null,
   tags: null,
   sourceId: null,
+  terms: [],
 };
 
 type Message = { readonly seq: bigint; readonly posted: bigint; readonly captures: readonly Capture[] };

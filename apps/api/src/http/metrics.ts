@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { collectDefaultMetrics, Histogram, register } from 'prom-client';
+import { collectDefaultMetrics, Counter, Histogram, register } from 'prom-client';
 
 /** The process's Prometheus numbers: its own, and whatever any part registered with prom-client's global registry. All begin with `tollgate_`. */
 export class Metrics {
@@ -9,6 +9,20 @@ export class Metrics {
 
   constructor() {
     if (!register.getSingleMetric('tollgate_process_cpu_user_seconds_total')) collectDefaultMetrics({ prefix: 'tollgate_' });
+  }
+
+  /** Calls that were allowed while the quota state could not be reached. */
+  countBypasses(count: () => number): void {
+    const name = 'tollgate_authorize_bypassed_total';
+    register.removeSingleMetric(name);
+    const counter = new Counter({
+      name,
+      help: 'Calls allowed by on_store_failure while the quota state could not be reached',
+      collect: () => {
+        counter.reset();
+        counter.inc(count());
+      },
+    });
   }
 
   get contentType(): string {

@@ -8,6 +8,7 @@ import { AuthorizeController } from './authorize/authorize.controller.js';
 import { BalanceController } from './balance/balance.controller.js';
 import { GlobalBudgetsController } from './budgets/global-budgets.controller.js';
 import { TenantBudgetsController } from './budgets/budgets.controller.js';
+import { SimulationController } from './budgets/simulation.controller.js';
 import { CreditsController } from './credits/credits.controller.js';
 import { DeadLettersController } from './dead-letters/dead-letters.controller.js';
 import { DecisionsController } from './decisions/decisions.controller.js';
@@ -53,6 +54,7 @@ export const controllers: Type[] = [
   PlansController,
   ServiceKeysController,
   TenantBudgetsController,
+  SimulationController,
   GlobalBudgetsController,
   RoutesController,
   LimitsController,
