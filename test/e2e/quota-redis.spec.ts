@@ -1,4 +1,4 @@
-/** The scaled-out shape as processes of its own: three on one PostgreSQL and one Redis, and what is left when some of them are killed. */
+/** The scaled-out shape as processes of its own on one PostgreSQL and one Redis, and what is left when some of them are killed or stopped. */
 import { Redis } from 'ioredis';
 import { openTestDatabase, type TestDatabase } from '../support/database.js';
 import { eventually } from '../support/eventually.js';
@@ -143,6 +143,51 @@ describeWithRedis('F21 the last dollar on three processes', () => {
       const recovered = new Promises(ttlSeconds * 1_000);
       await Promise.all(Array.from({ length: ASKED }, async (_value, index) => await recovered.ask([one, two, four][index % 3] as Program)));
       expect([recovered.askedAt.length, recovered.refused]).toEqual([FITS, ASKED - FITS]);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describeWithRedis('F22 a process that is stopped (SIGSTOP) with open holds', () => {
+  const TTL_SECONDS = 6;
+
+  it(
+    'does not keep their money: another charges them, gives out the rest, and what the stopped one answers when it wakes up is nothing twice',
+    async () => {
+      const redis = await startRedis();
+      const database = await openTestDatabase();
+      const environment = { DATABASE_URL: database.url, REDIS_URL: redis.url, TOLLGATE_HOLD_TTL_SECONDS: String(TTL_SECONDS) };
+      const [stopped, awake] = await Promise.all([startStandalone({ environment }), startStandalone({ environment })]);
+      const balance = async (): Promise<Record<string, string>> => (await awake.call('GET', '/v1/tenants/acme/balance')).body;
+      await awake.call('PUT', '/v1/tenants/acme', { on_store_failure: 'block', unresolved_policy: 'charge_hold' });
+      await awake.call('POST', '/v1/tenants/acme/credits', { amount_usd: '1', kind: 'paid' }, { 'idempotency-key': 'c' });
+      await eventually('the credit is known', async () => nano((await balance())['available_usd']) === CREDIT_NANO);
+      let told = 0;
+      const ask = async (program: Program): Promise<boolean> => (await program.call('POST', '/v1/authorize', CALL)).body.decision === 'allow';
+      const underWay = Array.from({ length: FITS / 2 }, async () => {
+        const allowed = await ask(stopped);
+        told += allowed ? 1 : 0;
+        return allowed;
+      });
+      await Promise.race(underWay);
+      process.kill(stopped.pid, 'SIGSTOP');
+      const toldBefore = told;
+      const spent = async (): Promise<bigint> => CREDIT_NANO - nano((await balance())['posted_usd']);
+      await eventually('its holds are charged by the other', async () => nano((await balance())['held_usd']) === 0n && (await spent()) > 0n, TIMEOUT_MS / 4);
+      expect(await spent()).toBeGreaterThanOrEqual(BigInt(toldBefore) * CALL_NANO);
+      const left = Number((CREDIT_NANO - (await spent())) / CALL_NANO);
+      const given = await Promise.all(Array.from({ length: FITS }, async () => await ask(awake)));
+      expect(given.filter(Boolean)).toHaveLength(left);
+      await eventually('all of it is spent', async () => (await spent()) === CREDIT_NANO, TIMEOUT_MS / 4);
+      process.kill(stopped.pid, 'SIGCONT');
+      await Promise.all(underWay);
+      // What it was told by the store before it was stopped ran out; there is nothing left that it could have promised since.
+      expect(told).toBe(toldBefore);
+      await eventually('it answers', async () => (await stopped.call('GET', '/v1/tenants/acme/balance')).body.available_usd === '0.000000000', TIMEOUT_MS / 4);
+      expect(await balance()).toMatchObject({ posted_usd: '0.000000000', held_usd: '0.000000000' });
+      await cleanUpPrograms();
+      await database.close();
+      await redis.close();
     },
     TIMEOUT_MS,
   );

@@ -11,6 +11,13 @@ import { epochOfSingle, startSharedApi, type SharedApi } from '../support/shared
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
 
 const DEADLINE_MS = 1_000;
+const CALL = { model: 'gpt-4o', provider: 'openai' };
+const TENANTS = {
+  blocks: { on_store_failure: 'block' },
+  allows: { on_store_failure: 'allow' },
+  strict: { on_store_failure: 'block', hold_durability: 'strict' },
+  stranger: { on_store_failure: 'block' },
+};
 
 describeWithRedis('F24 a process that is cut off', () => {
   let server: TestRedis;
@@ -49,18 +56,16 @@ describeWithRedis('F24 a process that is cut off', () => {
       deadlineMs: DEADLINE_MS,
       environment,
     });
-    for (const [tenantId, settings] of Object.entries({
-      blocks: { on_store_failure: 'block' },
-      allows: { on_store_failure: 'allow' },
-      strict: { on_store_failure: 'block', hold_durability: 'strict' },
-      stranger: { on_store_failure: 'block' },
-    })) {
-      await whole.api.call('PUT', `/v1/tenants/${tenantId}`, { body: settings });
+    const put = async (tenantId: string, body: object): Promise<void> => void (await whole.api.call('PUT', `/v1/tenants/${tenantId}`, { body }));
+    await put('marker', {});
+    for (const [tenantId, settings] of Object.entries(TENANTS)) {
+      await put(tenantId, settings);
       await whole.api.call('POST', `/v1/tenants/${tenantId}/credits`, { body: { amount_usd: '100', kind: 'paid' }, headers: { 'idempotency-key': tenantId } });
-      // Both know the tenant and its settings; the store knows it, too.
-      if (tenantId !== 'stranger') for (const shared of [whole, cut]) await ask(shared, tenantId);
-      else await cut.api.call('POST', '/v1/authorize', { body: { ...CALL, tenant_id: tenantId, estimated_cost_usd: '1000' } });
     }
+    await put('marker', { enforcement: 'off' });
+    await eventually('the process heard of the last change', async () => (await ask(cut, 'marker')).decision === 'allow');
+    // It knows all four and their settings; the store does not know the last one.
+    for (const tenantId of Object.keys(TENANTS)) expect(await ask(cut, tenantId)).toMatchObject(fine);
     await cut.quota.store.forget('stranger');
   });
   afterEach(async () => {
@@ -74,14 +79,13 @@ describeWithRedis('F24 a process that is cut off', () => {
     await server.close();
   });
 
-  const CALL = { model: 'gpt-4o', provider: 'openai' };
   const ask = async ({ api }: SharedApi, tenantId: string): Promise<any> =>
     (await api.call('POST', '/v1/authorize', { body: { ...CALL, tenant_id: tenantId, estimated_cost_usd: '0.01' } })).body;
   const away = (decision: string): object => ({ decision, degraded: true, reason: { code: 'store_unavailable' } });
   const fine = { decision: 'allow', degraded: false, reason: { code: 'ok' } };
   const works = async (): Promise<void> => {
     await eventually('everybody is answered as before', async () => {
-      const answers = await Promise.all(['blocks', 'allows', 'strict', 'stranger'].map(async (tenantId) => await ask(cut, tenantId)));
+      const answers = await Promise.all(Object.keys(TENANTS).map(async (tenantId) => await ask(cut, tenantId)));
       return answers.every(({ decision, degraded }) => decision === 'allow' && degraded === false);
     });
   };
@@ -92,7 +96,7 @@ describeWithRedis('F24 a process that is cut off', () => {
     expect(await ask(cut, 'blocks')).toMatchObject(away('block'));
     expect(await ask(cut, 'allows')).toMatchObject(away('allow'));
     expect(await ask(cut, 'strict')).toMatchObject(away('block'));
-    for (const tenantId of ['blocks', 'allows', 'strict', 'stranger']) expect(await ask(whole, tenantId)).toMatchObject(fine);
+    for (const tenantId of Object.keys(TENANTS)) expect(await ask(whole, tenantId)).toMatchObject(fine);
     toRedis.setMode('forward');
     await works();
     expect(await epochOfSingle(database)).toBe(epoch);
@@ -104,7 +108,7 @@ describeWithRedis('F24 a process that is cut off', () => {
     expect(await ask(cut, 'allows')).toMatchObject(fine);
     expect(await ask(cut, 'strict')).toMatchObject(away('block'));
     expect(await ask(cut, 'stranger')).toMatchObject(away('block'));
-    for (const tenantId of ['blocks', 'allows', 'strict', 'stranger']) expect(await ask(whole, tenantId)).toMatchObject(fine);
+    for (const tenantId of Object.keys(TENANTS)) expect(await ask(whole, tenantId)).toMatchObject(fine);
     toPostgres.setMode('forward');
     await works();
   });
