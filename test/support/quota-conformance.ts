@@ -220,6 +220,17 @@ function describeBookings(): void {
     expect([await heldNano(), views?.map(({ used, held }) => [used, held])]).toEqual([0n, [[12n, 0n]]]);
   });
 
+  it('H8 a hold leaves the sub-bucket it was asked in, whenever it ends: what is left of it later is nothing, not less', async () => {
+    const [, , , kind] = COUNTERS;
+    if (kind?.window.kind !== 'rolling') throw new Error('no rolling counter');
+    const claims = [claimOn(kind, { amount: 30n, blockAt: 50n })];
+    const { holdId } = heldBy(await store.reserve(command(tenantId, 30n, { candidates: [{ amountNano: 30n, claims, facts: FACTS }] })));
+    const heldAt = async (nowMs: number): Promise<unknown> => (await store.limits({ tenantId, claims, rulesRevision: 0, nowMs }))?.map(({ held }) => held);
+    const { bucketMs } = kind.window;
+    await store.end({ tenantId, holdId, ending: { to: 'released', resolution: 'release' }, nowMs: NOW_MS + 10 * bucketMs });
+    expect([await heldAt(NOW_MS + 10 * bucketMs), await heldAt(NOW_MS + 65 * bucketMs)]).toEqual([[0n], [0n]]);
+  });
+
   it('a hold that runs out becomes unresolved and keeps its money until it is charged', async () => {
     const { holdId } = heldBy(await store.reserve(command(tenantId, 30n)));
     expect(await store.expire(NOW_MS + TTL_MS, 10)).toEqual([]);
