@@ -1,4 +1,7 @@
-/** `POST /v1/authorize` in memory mode, full and minimal answer, against a route that does nothing. Holds stay open for the whole round and are released after it. */
+/**
+ * `POST /v1/authorize`, full and minimal answer, against a route that does nothing: with the quota state in memory, or in Redis. Judged by the
+ * wallet and four budgets. Holds stay open for the whole round and are released after it.
+ */
 import { publish, rounds } from './harness/report.js';
 import { BenchSession, type BenchOptions } from './harness/session.js';
 import { authorizeTemplates } from './payloads/template.js';
@@ -9,8 +12,24 @@ const TENANTS = 1_000;
 const ALLOWED = '"decision":"allow"';
 const MINIMAL = { prefer: 'return=minimal' };
 
+interface Shape {
+  readonly name: string;
+  readonly redis: boolean;
+  readonly firstBar: number;
+  readonly moonshot: number;
+}
+
 export async function authorizeMemory(options: BenchOptions): Promise<void> {
-  await BenchSession.run('authorize-memory', { ...options, tenants: TENANTS, scope: 'authorize' }, async (session) => {
+  await againstEmpty(options, { name: 'authorize-memory', redis: false, firstBar: 0.5, moonshot: 0.8 });
+}
+
+export async function authorizeRedis(options: BenchOptions): Promise<void> {
+  await againstEmpty(options, { name: 'authorize-redis', redis: true, firstBar: 0.35, moonshot: 0.6 });
+}
+
+async function againstEmpty(options: BenchOptions, { name, redis, firstBar, moonshot }: Shape): Promise<void> {
+  await BenchSession.run(name, { ...options, tenants: TENANTS, scope: 'authorize', redis }, async (session) => {
+    await session.subject.makeBudgets();
     const bodies = authorizeTemplates(TENANTS);
     const send = async (run: string, seconds: number, more: { port?: number; headers?: Record<string, string> } = {}) =>
       await session.send({
@@ -56,8 +75,9 @@ export async function authorizeMemory(options: BenchOptions): Promise<void> {
       'minimal bytes': minimal.sampleAnswer.length,
       connections: CONNECTIONS,
       tenants: TENANTS,
+      limits: 'wallet, 4 budgets, loop guard',
     };
-    publish({ name: 'authorize-memory', unit: 'requests', yardstickName: 'empty', firstBar: 0.5, moonshot: 0.8, setting, rounds: measured });
+    publish({ name, unit: 'requests', yardstickName: 'empty', firstBar, moonshot, setting, rounds: measured });
   });
 }
 

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BodyTemplate } from '../payloads/template.js';
 import { BenchDatabase } from './bench-database.js';
+import { BenchRedis } from './bench-redis.js';
 import { LoadGenerator, type LoadOrder, type LoadResult } from './load.js';
 import { probe, type Probes } from './probes.js';
 import { printProfile } from './profile.js';
@@ -16,11 +17,16 @@ export interface BenchOptions {
   readonly profile: boolean;
   /** Of the key that the load is sent with; by default ingest. */
   readonly scope?: 'ingest' | 'authorize';
+  /** The quota state is in a Redis of this bench, and so is the queue. */
+  readonly redis?: boolean;
+  /** Further settings of the server, as its environment has them. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** Beyond this nobody posts any more: something is stuck. */
 const DRAIN_TIMEOUT_MS = 600_000;
 const DRAIN_POLL_MS = 50;
+const SUBJECT = 'subject';
 
 export class BenchSession {
   private constructor(
@@ -28,13 +34,24 @@ export class BenchSession {
     public subject: Subject,
     readonly load: LoadGenerator,
     private readonly key: string,
-    private readonly startSubject: () => Promise<Subject>,
+    private readonly startSubject: (name: string) => Promise<Subject>,
+    private readonly shared: BenchRedis | null,
   ) {}
+
+  get redis(): BenchRedis {
+    if (this.shared === null) throw new Error('this bench has no Redis');
+    return this.shared;
+  }
+
+  /** One more process on the same PostgreSQL and Redis; whoever starts it stops it. */
+  async startAnother(name: string): Promise<Subject> {
+    return await this.startSubject(name);
+  }
 
   /** Another process on the same data. */
   async restartSubject(): Promise<void> {
     await this.subject.stop();
-    this.subject = await this.startSubject();
+    this.subject = await this.startSubject(SUBJECT);
   }
 
   static async run<T>(name: string, options: BenchOptions, work: (session: BenchSession) => Promise<T>): Promise<T> {
@@ -47,17 +64,26 @@ export class BenchSession {
     }
     let first: Subject | null = null;
     let session: BenchSession | null = null;
-    const startSubject = async (): Promise<Subject> =>
-      await Subject.start({ databaseUrl: database.subjectUrl, dataDirectory: join(database.directory, 'subject'), profileDirectory });
+    let redis: BenchRedis | null = null;
+    const startSubject = async (process: string): Promise<Subject> =>
+      await Subject.start({
+        databaseUrl: database.subjectUrl,
+        dataDirectory: join(database.directory, process),
+        profileDirectory,
+        redisUrl: redis?.url,
+        settings: options.settings,
+      });
     try {
-      const subject = await startSubject();
+      if (options.redis === true) redis = await BenchRedis.start();
+      const subject = await startSubject(SUBJECT);
       first = subject;
       await subject.makeTenants(options.tenants);
-      session = new BenchSession(database, subject, load, await subject.serviceKey(options.scope ?? 'ingest'), startSubject);
+      session = new BenchSession(database, subject, load, await subject.serviceKey(options.scope ?? 'ingest'), startSubject, redis);
       return await work(session);
     } finally {
       load.stop();
       await (session?.subject ?? first)?.stop();
+      await redis?.stop();
       await database.stop();
       if (profileDirectory !== null) printProfile(profileDirectory);
     }

@@ -11,6 +11,15 @@ const READY_TIMEOUT_MS = 60_000;
 /** What `npm start` gives node, word for word. */
 const NODE_FLAGS = /^node (.*)dist\/apps\/standalone\/main\.js$/;
 
+const PLENTY = 1_000_000_000;
+/** By calendar and rolling, in dollars, tokens, requests and running calls. */
+const BUDGETS = {
+  'user-month': { per: ['tenant_id', 'user_id'], period: 'month', limit_usd: '1000000.00' },
+  'feature-day': { per: ['tenant_id', 'feature'], period: 'day', limit_tokens: 1_000 * PLENTY },
+  'tenant-minute': { per: ['tenant_id'], period: { rolling_seconds: 60 }, limit_requests: PLENTY },
+  'running-calls': { per: ['tenant_id'], period: 'total', limit_concurrent: PLENTY },
+};
+
 export class Subject {
   private constructor(
     private readonly child: ChildProcess,
@@ -18,8 +27,14 @@ export class Subject {
     private readonly adminKey: string,
   ) {}
 
-  /** `profileDirectory`: write a V8 CPU profile there when the server ends. */
-  static async start(input: { databaseUrl: string; dataDirectory: string; profileDirectory: string | null }): Promise<Subject> {
+  /** `profileDirectory`: write a V8 CPU profile there when the server ends. `redisUrl`: quota state and queue are there. */
+  static async start(input: {
+    databaseUrl: string;
+    dataDirectory: string;
+    profileDirectory: string | null;
+    redisUrl?: string | undefined;
+    settings?: Readonly<Record<string, string>> | undefined;
+  }): Promise<Subject> {
     const port = await freePort();
     const adminKey = `bench-${randomBytes(24).toString('hex')}`;
     const profiling = input.profileDirectory === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${input.profileDirectory}`];
@@ -29,11 +44,12 @@ export class Subject {
         ...process.env,
         PORT: String(port),
         HOST: '127.0.0.1',
-        REDIS_URL: '',
+        REDIS_URL: input.redisUrl ?? '',
         DATABASE_URL: input.databaseUrl,
         TOLLGATE_DATA_DIR: input.dataDirectory,
         TOLLGATE_ADMIN_KEY: adminKey,
         LOG_LEVEL: 'warn',
+        ...input.settings,
       },
     });
     const subject = new Subject(child, port, adminKey);
@@ -72,9 +88,14 @@ export class Subject {
     }
   }
 
-  async stop(): Promise<void> {
-    if (this.child.exitCode !== null) return;
-    this.child.kill('SIGTERM');
+  /** Wallet and these four are what a decision is judged by; no bench uses them up. */
+  async makeBudgets(): Promise<void> {
+    for (const [id, body] of Object.entries(BUDGETS)) await this.call('PUT', `/v1/budgets/${id}`, body);
+  }
+
+  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    this.child.kill(signal);
     await once(this.child, 'exit');
   }
 
@@ -98,7 +119,7 @@ function startFlags(): string[] {
   return flags.split(' ').filter((flag) => flag !== '');
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address() as AddressInfo;

@@ -47,4 +47,5 @@ export { takeEpoch } from './postgres/epoch.js';
 export { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
 export { QuotaParticipant } from './postgres/quota-participant.js';
 export { openQuotaRedis, type QuotaRedis } from './redis/open-quota-redis.js';
+export { bookedCall, reserveCall, type ScriptCall } from './redis/script-calls.js';
 export { QuotaModule, QuotaPostingModule } from './quota.module.js';

@@ -1,4 +1,5 @@
 import { startTestApi, type TestApi } from '../support/api.js';
+import { describeOnStores } from '../support/on-stores.js';
 import { settleEverything } from '../support/posting.js';
 import { PRICED, QuotaTestApi } from '../support/quota-api.js';
 
@@ -10,12 +11,12 @@ function countBy(codes: readonly string[]): Record<string, number> {
   return counts;
 }
 
-describe('POST /v1/authorize', () => {
+describeOnStores('POST /v1/authorize', ({ start, tenants }) => {
   let api: TestApi;
   let quota: QuotaTestApi;
   beforeAll(async () => {
-    api = await startTestApi();
-    quota = new QuotaTestApi(api);
+    api = await start();
+    quota = new QuotaTestApi(api, tenants);
   });
   afterAll(async () => await api.close());
 
@@ -263,35 +264,6 @@ describe('POST /v1/authorize', () => {
     });
   });
 
-  describe('H6 the right to promise', () => {
-    it('without it nothing is allowed but by on_store_failure, and the answer says so', async () => {
-      const capped = await quota.makeTenant();
-      const open = await quota.makeTenant({ on_store_failure: 'allow' });
-      const shadow = await quota.makeTenant({ enforcement: 'shadow' });
-      api.fence.lose();
-      expect((await quota.askFor(capped, '0.01')).body).toMatchObject({
-        decision: 'block',
-        degraded: true,
-        hold: null,
-        reason: { code: 'store_unavailable', retry_after_ms: 1_000 },
-      });
-      expect((await quota.askFor(open, '0.01')).body).toMatchObject({ decision: 'allow', degraded: true, hold: null });
-      expect((await quota.askFor(shadow, '0.01')).body).toMatchObject({ decision: 'allow', would: 'block', degraded: true });
-      await api.fence.retake(api.database.db);
-      expect((await quota.askFor(capped, '0.01')).body).toMatchObject({ decision: 'allow', degraded: false });
-    });
-
-    it('a posting of a process whose epoch is over is refused and made by the next one', async () => {
-      const tenantId = await quota.makeTenant();
-      await api.call('POST', '/v1/events', { body: { event_id: `${tenantId}-e`, tenant_id: tenantId, ...PRICED, usage: { output_tokens: 100 } } });
-      api.fence.lose();
-      await expect(settleEverything(api.app)).rejects.toMatchObject({ code: 'quota.fenced' });
-      await api.fence.retake(api.database.db);
-      await settleEverything(api.app);
-      expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.999000000' });
-    });
-  });
-
   describe('GET /v1/decisions', () => {
     it('keeps every block and every "would have" with the numbers compared', async () => {
       const tenantId = await quota.makeTenant({}, '0.05');
@@ -314,5 +286,42 @@ describe('POST /v1/authorize', () => {
         { decision: 'allow', would: 'block', reason: 'insufficient_funds' },
       ]);
     });
+  });
+});
+
+describe('H6 the right to promise', () => {
+  let api: TestApi;
+  let quota: QuotaTestApi;
+  beforeAll(async () => {
+    api = await startTestApi();
+    quota = new QuotaTestApi(api);
+  });
+  afterAll(async () => await api.close());
+
+  it('without it nothing is allowed but by on_store_failure, and the answer says so', async () => {
+    const capped = await quota.makeTenant();
+    const open = await quota.makeTenant({ on_store_failure: 'allow' });
+    const shadow = await quota.makeTenant({ enforcement: 'shadow' });
+    api.fence.lose();
+    expect((await quota.askFor(capped, '0.01')).body).toMatchObject({
+      decision: 'block',
+      degraded: true,
+      hold: null,
+      reason: { code: 'store_unavailable', retry_after_ms: 1_000 },
+    });
+    expect((await quota.askFor(open, '0.01')).body).toMatchObject({ decision: 'allow', degraded: true, hold: null });
+    expect((await quota.askFor(shadow, '0.01')).body).toMatchObject({ decision: 'allow', would: 'block', degraded: true });
+    await api.fence.retake(api.database.db);
+    expect((await quota.askFor(capped, '0.01')).body).toMatchObject({ decision: 'allow', degraded: false });
+  });
+
+  it('a posting of a process whose epoch is over is refused and made by the next one', async () => {
+    const tenantId = await quota.makeTenant();
+    await api.call('POST', '/v1/events', { body: { event_id: `${tenantId}-e`, tenant_id: tenantId, ...PRICED, usage: { output_tokens: 100 } } });
+    api.fence.lose();
+    await expect(settleEverything(api.app)).rejects.toMatchObject({ code: 'quota.fenced' });
+    await api.fence.retake(api.database.db);
+    await settleEverything(api.app);
+    expect(await quota.balanceOf(tenantId)).toMatchObject({ posted_usd: '0.999000000' });
   });
 });

@@ -1,15 +1,16 @@
-import { startTestApi, type TestApi } from '../support/api.js';
+import type { TestApi } from '../support/api.js';
+import { describeOnStores } from '../support/on-stores.js';
 import { QuotaTestApi } from '../support/quota-api.js';
 import { settleEverything, sweepHolds } from '../support/posting.js';
 
 const MINUTE_MS = 60_000;
 
-describe('budgets', () => {
+describeOnStores('budgets', ({ start, tenants }) => {
   let api: TestApi;
   let quota: QuotaTestApi;
   beforeAll(async () => {
-    api = await startTestApi();
-    quota = new QuotaTestApi(api);
+    api = await start();
+    quota = new QuotaTestApi(api, tenants);
   });
   afterAll(async () => await api.close());
 
@@ -80,7 +81,8 @@ describe('budgets', () => {
   describe('H4 all limits of a call are taken or none', () => {
     it('a call that one of five limits refuses leaves the others as they were', async () => {
       const tenantId = await quota.makeTenant({}, '1000');
-      await put(tenantId, 'all', { period: 'month', limit_usd: '100' });
+      // What everybody may take together is just what fits.
+      await put(tenantId, 'all', { period: 'month', limit_usd: '1.00' });
       await put(tenantId, 'user', { per: ['user_id'], period: 'day', limit_usd: '100', limit_requests: 3 });
       await put(tenantId, 'running', { period: 'total', limit_concurrent: 2 });
       await put(tenantId, 'minute', { period: { rolling_seconds: 60 }, limit_tokens: 1_000_000 });

@@ -1,17 +1,18 @@
 import type { SpendMovement } from '#libs/metering/index.js';
 import { QuotaParticipant } from '#libs/quota/index.js';
-import { startTestApi, type ApiAnswer, type TestApi } from '../support/api.js';
+import type { ApiAnswer, TestApi } from '../support/api.js';
+import { describeOnStores } from '../support/on-stores.js';
 import { settleEverything, sweepHolds } from '../support/posting.js';
 import { PRICED, QuotaTestApi } from '../support/quota-api.js';
 
 const MINUTE_MS = 60_000;
 
-describe('holds', () => {
+describeOnStores('holds', ({ start, tenants }) => {
   let api: TestApi;
   let quota: QuotaTestApi;
   beforeAll(async () => {
-    api = await startTestApi();
-    quota = new QuotaTestApi(api);
+    api = await start();
+    quota = new QuotaTestApi(api, tenants);
   });
   afterAll(async () => await api.close());
 

@@ -1,18 +1,19 @@
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
 import { CrossingReader, FollowTimeZones, WarmBudgets } from '#libs/quota/index.js';
-import { startTestApi, type TestApi } from '../support/api.js';
+import type { TestApi } from '../support/api.js';
+import { describeOnStores } from '../support/on-stores.js';
 import { QuotaTestApi } from '../support/quota-api.js';
 import { settleEverything } from '../support/posting.js';
 
 const MINUTE_MS = 60_000;
 
-describe('limits over HTTP', () => {
+describeOnStores('limits over HTTP', ({ start, tenants }) => {
   let api: TestApi;
   let quota: QuotaTestApi;
   const clock = new FixedClock('2026-11-22T12:00:00.000Z');
   beforeAll(async () => {
-    api = await startTestApi({ clock });
-    quota = new QuotaTestApi(api);
+    api = await start({ clock });
+    quota = new QuotaTestApi(api, tenants);
     await api.call('PUT', '/v1/price-overrides/free', { body: { provider: 'openai', model: 'free-model', prices: { input_tokens: '0', output_tokens: '0' } } });
   });
   afterAll(async () => await api.close());

@@ -1,13 +1,14 @@
 import { FixedClock } from '#libs/kernel/testing/fixed-clock.js';
-import { startTestApi, type TestApi } from '../support/api.js';
+import type { TestApi } from '../support/api.js';
+import { describeOnStores } from '../support/on-stores.js';
 import { settleEverything, sweepHolds } from '../support/posting.js';
 
 const MINUTE_MS = 60_000;
 
-describe('H8 a hold that is open across the end of a month', () => {
+describeOnStores('H8 a hold that is open across the end of a month', ({ start }) => {
   let api: TestApi;
   beforeEach(async () => {
-    api = await startTestApi({ clock: new FixedClock('2026-11-30T23:55:00.000Z') });
+    api = await start({ clock: new FixedClock('2026-11-30T23:55:00.000Z') });
     await api.call('PUT', '/v1/tenants/acme', { body: { unresolved_policy: 'charge_hold' } });
     await credit('1');
   });

@@ -1,20 +1,21 @@
 /** An event without a price is charged what was held for its call, and rated exactly when the price arrives. */
 import { RequeueQuarantined } from '#libs/metering/index.js';
-import { startTestApi, type TestApi } from '../support/api.js';
+import type { TestApi } from '../support/api.js';
+import { describeOnStores } from '../support/on-stores.js';
 import { settleEverything, sweepHolds } from '../support/posting.js';
 import { QuotaTestApi } from '../support/quota-api.js';
 
 const MINUTE_MS = 60_000;
 const USAGE = { input_tokens: 10, output_tokens: 5 };
 
-describe('unpriced usage with a hold', () => {
+describeOnStores('unpriced usage with a hold', ({ start, tenants }) => {
   let api: TestApi;
   let quota: QuotaTestApi;
   let models = 0;
   let model: { provider: string; model: string };
   beforeAll(async () => {
-    api = await startTestApi();
-    quota = new QuotaTestApi(api);
+    api = await start();
+    quota = new QuotaTestApi(api, tenants);
   });
   afterAll(async () => await api.close());
   beforeEach(() => {

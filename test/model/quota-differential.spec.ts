@@ -7,7 +7,20 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import type { QuotaStore } from '../../libs/quota/application/quota-store.js';
 import { openMemoryStore, openRedisStore, type OpenStore } from '../support/quota-stores.js';
-import { claimOn, commands, COUNTERS, HISTORIES, LOAD, SEED, Truth, type Command, type TenantTruth } from '../support/quota-commands.js';
+import {
+  claimOn,
+  commands,
+  COUNTERS,
+  HISTORIES,
+  KINDS_OF_COMMANDS,
+  LOAD,
+  SEED,
+  Truth,
+  WALKS,
+  walks,
+  type Command,
+  type TenantTruth,
+} from '../support/quota-commands.js';
 import { describeWithRedis, startRedis, type TestRedis } from '../support/redis.js';
 
 /** A long run is never stopped by the clock. */
@@ -92,41 +105,46 @@ describeWithRedis('H10 memory and Redis give the same answers to the same comman
     await server.close();
   });
 
+  async function run(list: readonly Command[]): Promise<void> {
+    await admin.flushdb();
+    const pair = { memory: openMemoryStore(), redis };
+    const truth = new Truth('');
+    for (const tenant of truth.tenants) {
+      Object.assign(tenant, { posted: 400n, ceiling: 900n });
+      await load(pair, truth, tenant);
+    }
+    let last = 'start';
+    for (const command of list) {
+      await step(pair, truth, command);
+      pairs.set(`${last} > ${command.name}`, (pairs.get(`${last} > ${command.name}`) ?? 0) + 1);
+      last = command.name;
+    }
+  }
+
+  async function check(histories: fc.Arbitrary<Command[]>, numRuns: number): Promise<string | null> {
+    const property = fc.asyncProperty(histories, run);
+    const result = await fc.check(property, { numRuns, endOnFailure: true, ...(SEED === null ? {} : { seed: SEED }) });
+    const names = result.counterexample?.[0].map((command) => command.name).join(', ') ?? '';
+    console.log(`seed ${result.seed}, ${result.numRuns} histories`);
+    return result.failed ? `seed ${result.seed}, path ${result.counterexamplePath}: ${String(result.errorInstance)}\n${names}` : null;
+  }
+
   it(
     `in ${HISTORIES} histories of 50 to 90 commands, and the same state after each`,
     async () => {
-      const history = fc.array(commands, { minLength: 50, maxLength: 90, size: 'max' });
-      const property = fc.asyncProperty(history, async (list) => {
-        await admin.flushdb();
-        const pair = { memory: openMemoryStore(), redis };
-        const truth = new Truth('');
-        for (const tenant of truth.tenants) {
-          Object.assign(tenant, { posted: 400n, ceiling: 900n });
-          await load(pair, truth, tenant);
-        }
-        let last = 'start';
-        for (const command of list) {
-          await step(pair, truth, command);
-          pairs.set(`${last} > ${command.name}`, (pairs.get(`${last} > ${command.name}`) ?? 0) + 1);
-          last = command.name;
-        }
-      });
-      const result = await fc.check(property, {
-        numRuns: HISTORIES,
-        endOnFailure: true,
-        ...(SEED === null ? {} : { seed: SEED }),
-      });
-      const names = result.counterexample?.[0].map((command) => command.name).join(', ') ?? '';
-      console.log(`seed ${result.seed}, ${result.numRuns} histories`);
-      expect(result.failed ? `seed ${result.seed}, path ${result.counterexamplePath}: ${String(result.errorInstance)}\n${names}` : null).toBeNull();
+      expect(await check(fc.array(commands, { minLength: 50, maxLength: 90, size: 'max' }), HISTORIES)).toBeNull();
     },
     TIMEOUT_MS,
   );
 
-  it('and went through most pairs of commands', () => {
-    const names = [...new Set([...pairs.keys()].map((pair) => pair.split(' > ')[1] ?? ''))];
-    const covered = [...pairs.keys()].filter((pair) => !pair.startsWith('start >')).length;
-    console.log(`command pairs: ${covered} of ${names.length ** 2} (${names.join(', ')})`);
-    expect(covered).toBeGreaterThan(0.7 * names.length ** 2);
-  });
+  it(
+    `and in ${WALKS} that go from every command to every command`,
+    async () => {
+      expect(await check(walks, WALKS)).toBeNull();
+      const seen = [...pairs].filter(([pair]) => !pair.startsWith('start >'));
+      console.log(`command pairs: ${seen.length} of ${KINDS_OF_COMMANDS ** 2}, each at least ${Math.min(...seen.map(([, times]) => times))} times`);
+      expect(seen).toHaveLength(KINDS_OF_COMMANDS ** 2);
+    },
+    TIMEOUT_MS,
+  );
 });

@@ -36,6 +36,8 @@ export interface TestApi {
   /** The running application, for use cases that no route reaches. */
   readonly app: NestFastifyApplication;
   call(method: string, path: string, options?: CallOptions): Promise<ApiAnswer>;
+  /** The quota state is lost, as by a restart, and may be rebuilt at once. */
+  loseState(): Promise<void>;
   /** Makes a service key and returns its text. */
   makeKey(key: { scopes: readonly string[]; tenant_id?: string; source_id?: string; name?: string }): Promise<string>;
   close(): Promise<void>;
@@ -102,6 +104,10 @@ export async function startTestApi(
     fence,
     app: api.app,
     call,
+    loseState: async () => {
+      fence.lose();
+      await fence.retake(database.db);
+    },
     makeKey: async (key) => {
       const { body, status } = await call('POST', '/v1/service-keys', { body: { name: 'test key', ...key } });
       if (status !== 201) throw new Error(`no key was made: ${JSON.stringify(body)}`);

@@ -4,16 +4,28 @@ import { settleEverything } from './posting.js';
 
 export const PRICED = { provider: 'openai', model: 'gpt-4o' };
 
+export interface TenantShape {
+  /** What ids end in, by their number. */
+  readonly ending: (id: number) => string;
+  /** Where a test does not say otherwise. */
+  readonly settings: object;
+}
+
+export const PLAIN_TENANTS: TenantShape = { ending: () => '', settings: {} };
+
 export class QuotaTestApi {
   private counter = 0;
 
-  constructor(readonly api: TestApi) {}
+  constructor(
+    readonly api: TestApi,
+    private readonly tenants: TenantShape = PLAIN_TENANTS,
+  ) {}
 
   /** A tenant of this test alone with that much paid credit. */
   async makeTenant(settings: object = {}, creditUsd = '1.00'): Promise<string> {
     this.counter += 1;
-    const tenantId = `tenant-${this.counter}`;
-    const { status } = await this.api.call('PUT', `/v1/tenants/${tenantId}`, { body: settings });
+    const tenantId = `tenant-${this.counter}${this.tenants.ending(this.counter)}`;
+    const { status } = await this.api.call('PUT', `/v1/tenants/${tenantId}`, { body: { ...this.tenants.settings, ...settings } });
     if (status >= 300) throw new Error(`no tenant was made: ${status}`);
     if (creditUsd !== '0') await this.credit(tenantId, creditUsd);
     return tenantId;
@@ -53,7 +65,6 @@ export class QuotaTestApi {
 
   /** The process forgets everything and takes a new epoch, as after a restart. */
   async rebuild(): Promise<void> {
-    this.api.fence.lose();
-    await this.api.fence.retake(this.api.database.db);
+    await this.api.loseState();
   }
 }

@@ -10,6 +10,8 @@ import { FACTS } from '../../libs/quota/testing/quota-world.js';
 
 /** How many random histories are run, and from which seed: a longer run, or one again. */
 export const HISTORIES = Number(process.env['QUOTA_HISTORIES'] ?? 150);
+/** Histories that go through all pairs of commands: few, because each has hundreds of commands. */
+export const WALKS = Math.ceil(HISTORIES / 100);
 export const SEED = process.env['QUOTA_SEED'] ? Number(process.env['QUOTA_SEED']) : null;
 
 /** Beyond where Lua prints an exponent, and few enough fit into 9e15 that sums stay within it. */
@@ -183,10 +185,9 @@ const authorize = fc
 
 const pickHold = (tenant: TenantTruth, pick: number): string => tenant.holdIds[tenant.holdIds.length - 1 - (pick % 8)] ?? 'no hold';
 
-const end = fc
-  .record({ tenant: fc.nat(1), pick: fc.nat(7), to: fc.constantFrom('settled' as const, 'released' as const, 'released' as const, 'unresolved' as const) })
-  .map(({ tenant, pick, to }): Command => ({
-    name: to === 'settled' ? 'settle' : to === 'released' ? 'release' : 'give up',
+const end = (name: string, to: 'settled' | 'released' | 'unresolved'): fc.Arbitrary<Command> =>
+  fc.record({ tenant: fc.nat(1), pick: fc.nat(7) }).map(({ tenant, pick }): Command => ({
+    name,
     tenant,
     prepare: (truth) => {
       const { tenantId } = truth.tenant(tenant);
@@ -225,10 +226,9 @@ const extend = fc
     },
   }));
 
-const balance = fc
-  .record({ tenant: fc.nat(1), posted: amounts, step: fc.constantFrom(1n, 1n, 1n, 1n, 1n, 0n, 2n) })
-  .map(({ tenant, posted, step }): Command => ({
-    name: step === 1n ? 'balance' : step === 0n ? 'old balance' : 'balance after a gap',
+const balance = (name: string, step: bigint): fc.Arbitrary<Command> =>
+  fc.record({ tenant: fc.nat(1), posted: amounts }).map(({ tenant, posted }): Command => ({
+    name,
     tenant,
     prepare: (truth) => {
       const own = truth.tenant(tenant);
@@ -252,45 +252,45 @@ const captured = fc.record({
   closes: fc.boolean(),
   provisional: fc.constantFrom(false, false, true),
 });
-const booked = fc
-  .record({
-    tenant: fc.nat(1),
-    captures: fc.array(captured, { maxLength: 3 }),
-    counters: fc.array(counted, { maxLength: 3 }),
-    step: fc.constantFrom(1n, 1n, 1n, 1n, 1n, 0n, 2n),
-  })
-  .map(({ tenant, captures, counters, step }): Command => ({
-    name: step === 1n ? 'booked' : step === 0n ? 'booked twice' : 'booked after a gap',
-    tenant,
-    prepare: (truth) => {
-      const own = truth.tenant(tenant);
-      const batch: BookedBatch = {
-        tenantId: own.tenantId,
-        seq: own.bookedSeq + step,
-        captures: captures.map((capture) => ({
-          holdId: capture.byCall === null ? pickHold(own, capture.pick) : null,
-          callDigest: digestOf(tenant, capture.byCall),
-          signedNano: capture.nano,
-          signedTokens: capture.tokens,
-          signedRequests: capture.requests,
-          closes: capture.closes,
-          provisional: capture.provisional,
-        })),
-        counters: counters.map(({ kind, amount, agoMs }) => ({
-          counter: kind.counter,
-          window: kind.window as CounterDelta['window'],
-          atMs: truth.nowMs - agoMs,
-          amount,
-        })),
-      };
-      if (step > 0n) {
-        own.bookedSeq = batch.seq;
-        for (const delta of batch.counters) own.use(delta);
-      }
-      const { nowMs } = truth;
-      return async (store) => (await store.applyBooked(batch, nowMs)).toSorted((a, b) => (a.holdId < b.holdId ? -1 : 1));
-    },
-  }));
+const booked = (name: string, step: bigint): fc.Arbitrary<Command> =>
+  fc
+    .record({
+      tenant: fc.nat(1),
+      captures: fc.array(captured, { maxLength: 3 }),
+      counters: fc.array(counted, { maxLength: 3 }),
+    })
+    .map(({ tenant, captures, counters }): Command => ({
+      name,
+      tenant,
+      prepare: (truth) => {
+        const own = truth.tenant(tenant);
+        const batch: BookedBatch = {
+          tenantId: own.tenantId,
+          seq: own.bookedSeq + step,
+          captures: captures.map((capture) => ({
+            holdId: capture.byCall === null ? pickHold(own, capture.pick) : null,
+            callDigest: digestOf(tenant, capture.byCall),
+            signedNano: capture.nano,
+            signedTokens: capture.tokens,
+            signedRequests: capture.requests,
+            closes: capture.closes,
+            provisional: capture.provisional,
+          })),
+          counters: counters.map(({ kind, amount, agoMs }) => ({
+            counter: kind.counter,
+            window: kind.window as CounterDelta['window'],
+            atMs: truth.nowMs - agoMs,
+            amount,
+          })),
+        };
+        if (step > 0n) {
+          own.bookedSeq = batch.seq;
+          for (const delta of batch.counters) own.use(delta);
+        }
+        const { nowMs } = truth;
+        return async (store) => (await store.applyBooked(batch, nowMs)).toSorted((a, b) => (a.holdId < b.holdId ? -1 : 1));
+      },
+    }));
 
 const pass = fc.constantFrom(1, 900, 30_000, 300_000, TTL_MS, 3_600_000).map((ms): Command => ({
   name: 'pass',
@@ -339,19 +339,38 @@ const crash = fc.constant<Command>({ name: 'crash', prepare: () => async (_store
 
 /** `load` is drawn like the others and run by whoever holds the stores: it reads what one of them knows. */
 export const LOAD = 'load';
-const load = fc.constantFrom(0, 1).map((tenant): Command => ({ name: `${LOAD} ${tenant}`, tenant, prepare: () => async () => null }));
+const load = (tenant: number): fc.Arbitrary<Command> => fc.constant({ name: `${LOAD} ${tenant}`, tenant, prepare: () => async () => null });
 
-export const commands: fc.Arbitrary<Command> = fc.oneof(
-  { weight: 24, arbitrary: authorize },
-  { weight: 5, arbitrary: end },
-  { weight: 4, arbitrary: extend },
-  { weight: 4, arbitrary: balance },
-  { weight: 7, arbitrary: booked },
-  { weight: 5, arbitrary: pass },
-  { weight: 3, arbitrary: fc.constant(expire) },
-  { weight: 4, arbitrary: raise },
-  { weight: 1, arbitrary: change },
-  { weight: 1, arbitrary: forget },
-  { weight: 1, arbitrary: crash },
-  { weight: 8, arbitrary: load },
-);
+const KINDS: readonly (readonly [weight: number, arbitrary: fc.Arbitrary<Command>])[] = [
+  [72, authorize],
+  [4, end('settle', 'settled')],
+  [8, end('release', 'released')],
+  [4, end('give up', 'unresolved')],
+  [12, extend],
+  [10, balance('balance', 1n)],
+  [2, balance('old balance', 0n)],
+  [2, balance('balance after a gap', 2n)],
+  [15, booked('booked', 1n)],
+  [3, booked('booked twice', 0n)],
+  [3, booked('booked after a gap', 2n)],
+  [15, pass],
+  [9, fc.constant(expire)],
+  [12, raise],
+  [3, change],
+  [3, forget],
+  [3, crash],
+  [12, load(0)],
+  [12, load(1)],
+];
+export const KINDS_OF_COMMANDS = KINDS.length;
+
+export const commands: fc.Arbitrary<Command> = fc.oneof(...KINDS.map(([weight, arbitrary]) => ({ weight, arbitrary })));
+
+/**
+ * A history in which every kind of command follows every kind, itself too, exactly once: the Lyndon words of at most two letters, in order,
+ * are a de Bruijn cycle; its first letter is said again at its end. Which kind is which letter is drawn.
+ */
+export const walks: fc.Arbitrary<Command[]> = fc.shuffledSubarray([...KINDS.keys()], { minLength: KINDS.length }).chain((letters) => {
+  const cycle = letters.flatMap((first, index) => [first, ...letters.slice(index + 1).flatMap((second) => [first, second])]);
+  return fc.tuple(...[...cycle, letters[0] ?? 0].map((kind) => KINDS[kind]?.[1] ?? authorize));
+});

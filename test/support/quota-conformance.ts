@@ -144,17 +144,21 @@ function describeLimits(): void {
     expect([await heldNano(), views?.map(({ used, held }) => used + held)]).toEqual([0n, [0n, 0n]]);
   });
 
-  it('500 refused calls of one user refuse nobody else', async () => {
+  it('500 refused calls of an exhausted user refuse none of 250 fitting calls of another', async () => {
     const [kind] = COUNTERS;
     if (!kind) throw new Error('no counter');
-    const ofUser = (user: string, blockAt: bigint): ReserveCommand => {
-      const claims = [claimOn({ ...kind, counter: user }, { amount: 1n, blockAt }), claimOn({ ...kind, counter: 'everybody' }, { amount: 1n, blockAt: 50n })];
-      return command(tenantId, 1n, { candidates: [{ amountNano: 1n, claims, facts: FACTS }] });
+    await store.applyBalance({ tenantId, seq: 1n, postedNano: 250n });
+    // What everybody may take together is just what fits.
+    const ofUser = (user: string, blockAt: bigint, amount: bigint): ReserveCommand => {
+      const claims = [claimOn({ ...kind, counter: 'everybody' }, { amount, blockAt: 250n }), claimOn({ ...kind, counter: user }, { amount, blockAt })];
+      return command(tenantId, amount, { candidates: [{ amountNano: amount, claims, facts: FACTS }] });
     };
-    const exhausted = Array.from({ length: 500 }, async () => await store.reserve(ofUser('exhausted', 0n)));
-    const fitting = Array.from({ length: 50 }, async () => await store.reserve(ofUser('fits', 100n)));
-    expect((await Promise.all(fitting)).every((result) => result.kind === 'held')).toBe(true);
-    expect((await Promise.all(exhausted)).every((result) => result.kind === 'refused')).toBe(true);
+    const asked = Array.from({ length: 750 }, async (_value, index) =>
+      index % 3 === 2 ? await store.reserve(ofUser('saver', 1_000n, 1n)) : await store.reserve(ofUser('spender', 0n, 100n)),
+    );
+    const kinds = (await Promise.all(asked)).map((result, index) => `${index % 3 === 2 ? 'saver' : 'spender'} ${result.kind}`);
+    expect(kinds.filter((told) => told === 'saver held')).toHaveLength(250);
+    expect(kinds.filter((told) => told === 'spender refused')).toHaveLength(500);
   });
 
   it('rules older than the store knows are stale; newer ones make the tenant unknown', async () => {
@@ -214,6 +218,17 @@ function describeBookings(): void {
     expect(await store.applyBooked(batch, NOW_MS)).toEqual([]);
     const views = await store.limits({ tenantId, claims, rulesRevision: 0, nowMs: NOW_MS });
     expect([await heldNano(), views?.map(({ used, held }) => [used, held])]).toEqual([0n, [[12n, 0n]]]);
+  });
+
+  it('H8 a hold leaves the sub-bucket it was asked in, whenever it ends: what is left of it later is nothing, not less', async () => {
+    const [, , , kind] = COUNTERS;
+    if (kind?.window.kind !== 'rolling') throw new Error('no rolling counter');
+    const claims = [claimOn(kind, { amount: 30n, blockAt: 50n })];
+    const { holdId } = heldBy(await store.reserve(command(tenantId, 30n, { candidates: [{ amountNano: 30n, claims, facts: FACTS }] })));
+    const heldAt = async (nowMs: number): Promise<unknown> => (await store.limits({ tenantId, claims, rulesRevision: 0, nowMs }))?.map(({ held }) => held);
+    const { bucketMs } = kind.window;
+    await store.end({ tenantId, holdId, ending: { to: 'released', resolution: 'release' }, nowMs: NOW_MS + 10 * bucketMs });
+    expect([await heldAt(NOW_MS + 10 * bucketMs), await heldAt(NOW_MS + 65 * bucketMs)]).toEqual([[0n], [0n]]);
   });
 
   it('a hold that runs out becomes unresolved and keeps its money until it is charged', async () => {

@@ -64,6 +64,21 @@ describe('a promise that takes too long', () => {
   });
 });
 
+describe('F22 a process that is stopped between a promise and its answer', () => {
+  it.each([true, false])('does not tell a promise that ran out meanwhile (strict %s)', async (strict) => {
+    const world = await makeWorld(2 * TTL_MS);
+    const { reserve } = world.store;
+    world.store.reserve = async (command) => {
+      const result = await reserve.call(world.store, command);
+      world.clock.advance(TTL_MS);
+      return result;
+    };
+    await expect(ask(world, 'h', { strict, amountNano: 0n })).rejects.toMatchObject({ code: 'quota.deadline' });
+    await world.journal.flush();
+    expect(await world.store.locate('h')).toBeNull();
+  });
+});
+
 describe('H9 the charge of a hold that ran out', () => {
   it('takes what the hold keeps at that moment, when an earlier try failed and something was paid since', async () => {
     const world = await makeWorld();

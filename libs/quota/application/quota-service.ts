@@ -82,6 +82,14 @@ export class QuotaService {
    * @throws DomainError storage.unavailable, quota.fenced, quota.deadline: nothing was promised
    */
   async reserve(command: ReserveCommand): Promise<ReserveResult> {
+    const result = await this.reserveInTime(command);
+    // A process that was stopped for so long wakes up with a promise that others have ended meanwhile.
+    if (result.kind !== 'held' || result.hold.expiresAtMs > this.nowMs()) return result;
+    this.takeBack(result.hold);
+    throw unavailable('quota.deadline', 'the promise ran out before it could be told');
+  }
+
+  private async reserveInTime(command: ReserveCommand): Promise<ReserveResult> {
     const epoch = this.assertMayPromise(command.tenantId);
     const first = await this.store.reserve(command);
     if (first.kind === 'held' && !command.strict && !this.unrecorded.isTooMuch(first.limits)) return this.promised(first, command);

@@ -174,6 +174,8 @@ export abstract class QuotaStore {
   abstract applyBooked(batch: BookedBatch, nowMs: number): Promise<Hold[]>;
   /** Ends active holds whose time ran out as `unresolved` (fences as released) and returns them. At most `limit`. */
   abstract expire(nowMs: number, limit: number): Promise<Hold[]>;
+  /** Has the next {@link expire} look at the tenant, whoever should have seen to that and is gone. */
+  async sweepSoon(_tenantId: string, _nowMs: number): Promise<void> {}
   /**
    * Announces that tenants are about to be read. Where several processes share the store, what another one books between the reading and the
    * load would be missed: it makes the ticket worthless, the load leaves the tenant unknown, and it is read again.

@@ -2,9 +2,10 @@
  * Ends holds whose time ran out. They become `unresolved`, never silently free: by policy their input, their estimate or the whole hold
  * is charged provisionally, and a late event corrects that. Holds of tenants that nobody asked for since the start are found in PostgreSQL.
  * A hold whose charge would be a second one of its call, because another report of that call came first, is ended when that report's own
- * booking had its time to do so: no money stays held for ever (H9).
+ * booking had its time to do so: no money stays held for ever (H9). Where processes share the store, any of them finishes what a dead one left
+ * between two steps: a hold nobody lists for the sweep, one that ended without its row saying so, one that the store does not have.
  */
-import { MINUTE_MS, type Clock } from '#libs/kernel/index.js';
+import { MINUTE_MS, SECOND_MS, type Clock } from '#libs/kernel/index.js';
 import { isUncharged, type Ending, type Hold } from '../domain/hold.js';
 import type { HoldJournal } from './hold-journal.js';
 import type { ChargeOutcome, HoldEvents } from './hold-events.js';
@@ -18,6 +19,11 @@ const MISSED_WITHIN_MS = 5 * MINUTE_MS;
 /** Longer than an acknowledged report waits to be booked, and with it to end its hold. */
 const BOOKED_WITHIN_MS = 5 * MINUTE_MS;
 
+/** Past its end for so long, a hold has been ended in the shared store by whoever sweeps, unless nobody knows that it is due. */
+const SWEPT_WITHIN_MS = 2 * SECOND_MS;
+/** A living process writes what it ended in a fraction of this. */
+const WRITTEN_WITHIN_MS = 10 * SECOND_MS;
+
 /** What no process watches, as PostgreSQL tells it. */
 export interface ForgottenHolds {
   readonly tenantsToSweep: (now: Date, limit: number) => Promise<string[]>;
@@ -28,6 +34,9 @@ export class SweepHolds {
   private readonly uncharged = new Map<string, Hold>();
   /** Holds that no charge of their own will end, and how they end if nothing else does. */
   private readonly chargeless = new Map<string, { readonly hold: Hold; readonly ending: Ending; readonly sinceMs: number }>();
+
+  /** Of a tenant, a hold that its rows have and the shared store has not. */
+  private readonly missing = new Map<string, { readonly holdId: string; readonly sinceMs: number }>();
 
   constructor(
     private readonly quota: QuotaService,
@@ -62,10 +71,43 @@ export class SweepHolds {
     const now = this.clock.now();
     await this.endChargeless(now.getTime());
     await this.forgotten.settleMissed(new Date(now.getTime() - MISSED_WITHIN_MS));
-    for (const tenantId of await this.forgotten.tenantsToSweep(now, BATCH)) {
+    const tenantIds = await this.forgotten.tenantsToSweep(now, BATCH);
+    for (const tenantId of this.missing.keys()) if (!tenantIds.includes(tenantId)) this.missing.delete(tenantId);
+    for (const tenantId of tenantIds) {
       if ((await this.store.wallet(tenantId)) === 'unknown') await this.quota.load(tenantId);
       // Another process loaded it, and may be gone.
-      else if (this.quota.isShared) this.takeUp(await this.quota.readHolds(tenantId));
+      else if (this.quota.isShared) await this.finishOthers(tenantId, now.getTime());
+    }
+  }
+
+  /** What another process began and did not finish, as its rows and the shared store tell it. */
+  private async finishOthers(tenantId: string, nowMs: number): Promise<void> {
+    await this.store.sweepSoon(tenantId, nowMs);
+    const rows = await this.quota.readHolds(tenantId);
+    this.takeUp(rows);
+    const due = rows.filter((hold) => hold.state === 'active' && hold.expiresAtMs < nowMs - SWEPT_WITHIN_MS).slice(0, BATCH);
+    const missing: string[] = [];
+    for (const { holdId } of due) {
+      const found = await this.store.locate(holdId, tenantId);
+      if (found === null) missing.push(holdId);
+      else if (found.state !== 'active') {
+        // Ended by a process that died before it wrote so.
+        this.journal.note(found);
+        this.takeUp([found]);
+      }
+    }
+    await this.loadWithMissing(tenantId, missing, nowMs);
+  }
+
+  /** Rows say a hold is open that the store does not have, and no living process is about to write its end: the rows are the truth. */
+  private async loadWithMissing(tenantId: string, holdIds: readonly string[], nowMs: number): Promise<void> {
+    const before = this.missing.get(tenantId);
+    if (holdIds.length === 0) this.missing.delete(tenantId);
+    else if (before === undefined || !holdIds.includes(before.holdId)) this.missing.set(tenantId, { holdId: holdIds[0] ?? '', sinceMs: nowMs });
+    else if (nowMs - before.sinceMs >= WRITTEN_WITHIN_MS) {
+      this.missing.delete(tenantId);
+      await this.store.forget(tenantId);
+      await this.quota.load(tenantId);
     }
   }
 
@@ -75,10 +117,11 @@ export class SweepHolds {
   }
 
   private async charge(): Promise<void> {
-    const taken = [...this.uncharged.keys()].slice(0, BATCH);
+    const taken = [...this.uncharged.values()].slice(0, BATCH);
     if (taken.length === 0) return;
-    // As they are by now: one may have been settled, released or partly paid since it ran out and an earlier try failed.
-    const current = await Promise.all(taken.map(async (holdId) => await this.store.locate(holdId)));
+    // As they are by now: one may have been settled, released or partly paid since it ran out and an earlier try failed. With its tenant,
+    // because a shared store does not find what another process gave out, maybe one that is gone, by its id alone.
+    const current = await Promise.all(taken.map(async ({ holdId, tenantId }) => await this.store.locate(holdId, tenantId)));
     const holds = current.filter((hold): hold is Hold => hold !== null && isUncharged(hold));
     if (holds.length > 0) {
       // First the state, then the charge: after a crash in between, the load finds an unresolved hold without its charge and takes it up.
@@ -89,7 +132,7 @@ export class SweepHolds {
         if (ending !== null) this.chargeless.set(hold.holdId, { hold, ending, sinceMs: this.clock.now().getTime() });
       });
     }
-    for (const holdId of taken) this.uncharged.delete(holdId);
+    for (const { holdId } of taken) this.uncharged.delete(holdId);
   }
 
   private async endChargeless(nowMs: number): Promise<void> {

@@ -129,6 +129,10 @@ export class RedisQuotaStore extends QuotaStore {
     return ended;
   }
 
+  override async sweepSoon(tenantId: string, nowMs: number): Promise<void> {
+    await this.note(tenantId, integer(nowMs));
+  }
+
   override async beginLoad(tenantIds: readonly string[], nowMs: number): Promise<LoadTickets> {
     const tickets = new Map<string, string>();
     for (const node of new Set(tenantIds.map((tenantId) => this.nodes.of(tenantId)))) await node.confirm();

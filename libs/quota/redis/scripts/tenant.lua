@@ -13,6 +13,7 @@ local MINUTE_MS = 60000
 local KEPT_MINUTES = 15
 -- A hold ends at the first sweep after the quarter second it runs out in.
 local END_BUCKET_MS = 250
+local OVERDUE_MS = 5000
 
 local function text(number)
   return string.format('%.0f', number)
@@ -55,9 +56,10 @@ local function forget()
   for index = 1, 6 do redis.call('PEXPIRE', KEYS[index], FORGOTTEN_KEPT_MS) end
 end
 
--- When the tenant has to be looked at by the sweep, told only if nobody was told of a time as early: '' else.
+-- When the tenant has to be looked at by the sweep, told only if nobody was told of a time as early: '' else. A time that is past for so
+-- long was told to a process that is gone: told again.
 local function note_due(state, at)
-  if state.due and state.due <= at then return '' end
+  if state.due and state.due <= at then return state.due > NOW - OVERDUE_MS and '' or text(state.due) end
   state.due = at
   redis.call('HSET', STATE, 'due', text(at))
   return text(at)
