@@ -3,6 +3,7 @@ export { AuthorizeCall } from './application/authorize-call.js';
 export type { AuthorizeInput } from './application/authorize-input.js';
 export type { StoredTopUp as BudgetTopUp } from './application/budget-store.js';
 export { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
+export { CROSSED_TOPIC, type ToldCrossing } from './application/crossing-payload.js';
 export { CrossingReader, type Crossing } from './application/crossing-reader.js';
 export { DecisionLog, type LoggedDecision } from './application/decision-log.js';
 export { FollowTimeZones } from './application/follow-time-zones.js';
@@ -24,6 +25,7 @@ export { EVERYBODY } from './application/rule-book.js';
 export { StoreAway } from './application/store-away.js';
 export { StopPromising } from './application/stop-promising.js';
 export { SweepHolds } from './application/sweep-holds.js';
+export { CrossingListener, TellCrossings } from './application/tell-crossings.js';
 export { WarmBudgets } from './application/warm-budgets.js';
 export {
   ATTRIBUTES as BUDGET_ATTRIBUTES,

@@ -36,6 +36,7 @@ import { RuleBook } from './application/rule-book.js';
 import { BYPASS, StoreAway } from './application/store-away.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
+import { CrossingListener, TellCrossings } from './application/tell-crossings.js';
 import { WarmBudgets } from './application/warm-budgets.js';
 import type { Hold } from './domain/hold.js';
 import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
@@ -129,6 +130,12 @@ const budgetProviders = [
   { provide: STANDING, inject: [Database, HoldReader, FundingSource], useFactory: standingRows },
   { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
   { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
+  {
+    provide: TellCrossings,
+    inject: [Database, CrossingListener, Logger],
+    useFactory: (database: Database, listener: CrossingListener, logger: Logger) =>
+      new TellCrossings(database, listener, (error, failed) => logger.error({ error, failed }, 'crossings were not told; they are tried again')),
+  },
 ];
 
 const useCases = [
@@ -252,6 +259,7 @@ export class QuotaModule {
         HoldReader,
         BudgetStore,
         CrossingReader,
+        TellCrossings,
         WarmBudgets,
         DecisionReader,
         DecisionLog,
