@@ -4,7 +4,7 @@
  */
 import type { NewAlert, RaiseAlert, Severity } from '#libs/alerting/index.js';
 import { formatUsd, type JsonObject } from '#libs/kernel/index.js';
-import { CrossingListener, type ToldCrossing } from '#libs/quota/index.js';
+import { CrossingListener, keyOfBalance, type ToldCrossing } from '#libs/quota/index.js';
 import type { TenantDirectory } from '#libs/tenancy/index.js';
 
 const SEVERITY_OF: Readonly<Record<ToldCrossing['action'], Severity>> = { notify: 'info', downgrade: 'warning', block: 'critical' };
@@ -36,12 +36,18 @@ function alertOf(crossing: ToldCrossing, tenantInShadow: boolean): NewAlert {
   };
 }
 
+/** The balance of a key is told as the key's. */
+function whose(budgetId: string): JsonObject {
+  const apiKeyId = keyOfBalance(budgetId);
+  return apiKeyId === null ? { budget_id: budgetId } : { budget_id: null, api_key_id: apiKeyId };
+}
+
 /** Names and figures as `GET /v1/tenants/{id}/limits` tells them: dollars as decimals, the rest as whole numbers, all as text. */
 function subjectOf(crossing: ToldCrossing, shadow: boolean): JsonObject {
   const { period, metric, limit, used } = crossing;
   const amount = (value: bigint): string => (metric === 'usd' ? formatUsd(value) : String(value));
   return {
-    budget_id: crossing.budgetId,
+    ...whose(crossing.budgetId),
     budget_version: String(crossing.version),
     across_tenants: crossing.acrossTenants,
     values: { ...(crossing.values as Record<string, string>) },

@@ -17,6 +17,7 @@ import { SourceAuthorizeHeaders20261122000850 } from './20261122000850-source-au
 import { Alerting20261122000900 } from './20261122000900-alerting.js';
 import { LedgerLotsByTenant20261122000910 } from './20261122000910-ledger-lots-by-tenant.js';
 import { QuotaRedis20261122000950 } from './20261122000950-quota-redis.js';
+import { KeyBalances20261122001110 } from './20261122001110-key-balances.js';
 import { QuotaRollingCrossings20261122001100 } from './20261122001100-quota-rolling-crossings.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -38,4 +39,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   LedgerLotsByTenant20261122000910,
   QuotaRedis20261122000950,
   QuotaRollingCrossings20261122001100,
+  KeyBalances20261122001110,
 ];

@@ -11,6 +11,7 @@ import { AuthorizeCall, type QuotaSettings } from './application/authorize-call.
 import { BudgetStore } from './application/budget-store.js';
 import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
 import { CrossingReader } from './application/crossing-reader.js';
+import { CreditKey, KeyCreditStore } from './application/credit-key.js';
 import { DecisionLog } from './application/decision-log.js';
 import { EstimateCall } from './application/estimate-call.js';
 import { FollowTimeZones } from './application/follow-time-zones.js';
@@ -29,6 +30,7 @@ import { QuotaService, type QuotaTruth } from './application/quota-service.js';
 import { QuotaStore } from './application/quota-store.js';
 import { DecisionReader } from './application/read-decisions.js';
 import { ReadHeld } from './application/read-held.js';
+import { ReadKeyBalances } from './application/read-key-balances.js';
 import { ReadLimits, type StandingRows } from './application/read-limits.js';
 import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
@@ -49,6 +51,7 @@ import { writeHolds } from './postgres/hold-rows.js';
 import { readOutputSizes } from './postgres/output-size-rows.js';
 import { PostgresBudgetStore } from './postgres/postgres-budget-store.js';
 import { PostgresCrossingReader } from './postgres/postgres-crossing-reader.js';
+import { PostgresKeyCreditStore } from './postgres/postgres-key-credit-store.js';
 import { PostgresRuleStore } from './postgres/postgres-rule-store.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
@@ -129,6 +132,7 @@ const budgetProviders = [
   },
   { provide: STANDING, inject: [Database, HoldReader, FundingSource], useFactory: standingRows },
   { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
+  { provide: KeyCreditStore, useClass: PostgresKeyCreditStore },
   { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
   {
     provide: TellCrossings,
@@ -169,6 +173,8 @@ const useCases = [
   useCase(ReadBudgets, [Database, BudgetStore]),
   useCase(PutRoutes, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
   useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, STANDING, Database, Clock]),
+  useCase(ReadKeyBalances, [ReadLimits]),
+  useCase(CreditKey, [ApiKeyDirectory, BudgetStore, KeyCreditStore, RuleBook, AuditLog, Clock]),
   useCase(FindHold, [QuotaService, HoldReader]),
   useCase(SettleHold, [FindHold, HoldEvents, Clock]),
   useCase(ReleaseHold, [QuotaService, FindHold]),

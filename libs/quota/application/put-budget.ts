@@ -6,6 +6,7 @@ import { DomainError, type Clock } from '#libs/kernel/index.js';
 import type { AuditLog, ChangeContext } from '#libs/platform/audit/audit-log.js';
 import type { Tenant, TenantDirectory } from '#libs/tenancy/index.js';
 import { countsAlike, type Budget, type BudgetSettings } from '../domain/budget.js';
+import { isKeyBalance } from '../domain/key-balance.js';
 import { bucketMsOf } from '../domain/limit.js';
 import type { BudgetStore } from './budget-store.js';
 import { describeBudget } from './describe-budget.js';
@@ -36,7 +37,7 @@ export class PutBudget {
     const tenant = tenantId === EVERYBODY ? null : await this.tenants.find(tenantId);
     if (tenant === null && tenantId !== EVERYBODY)
       throw new DomainError({ code: 'tenant.not_found', kind: 'not_found', publicMessage: 'there is no such tenant' });
-    assertSound(tenantId, settings);
+    assertSound(tenantId, budgetId, settings);
     const outcome = await this.store.change(tenantId, async (tx) => {
       const before = await this.store.find(tx, tenantId, budgetId);
       const at = this.clock.now();
@@ -93,8 +94,9 @@ function nextBudget(input: {
 const SHORTEST_ROLLING_SECONDS = 1;
 const LONGEST_ROLLING_SECONDS = 35 * 86_400;
 
-function assertSound(tenantId: string, { per, limits, thresholds, period, countFrom }: BudgetSettings): void {
+function assertSound(tenantId: string, budgetId: string, { per, limits, thresholds, period, countFrom }: BudgetSettings): void {
   const errors: { path: string; message: string }[] = [];
+  if (isKeyBalance(budgetId)) errors.push({ path: 'budget_id', message: 'must not begin with "prepaid:": such are the balances of keys' });
   const { usdNano, tokens, requests, concurrent } = limits;
   if ([usdNano, tokens, requests, concurrent].every((limit) => limit === null))
     errors.push({ path: 'limit_usd', message: 'or another limit (limit_tokens, limit_requests, limit_concurrent) must be set' });
