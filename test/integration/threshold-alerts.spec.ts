@@ -216,6 +216,24 @@ describe('a threshold that is crossed is told to people', () => {
       expect(await told(tenantId)).toEqual(['hour requests 80 critical', 'hour requests 80 critical']);
     });
 
+    it('small sub-buckets that pass the threshold together are told, though none of them is worth adding the window up', async () => {
+      const tenantId = await quota.makeTenant({}, '100');
+      await budget(tenantId, 'slow', {
+        per: ['user_id'],
+        period: { rolling_seconds: 3_600 },
+        limit_usd: '10.00',
+        thresholds: [{ percent: 50, action: 'notify' }],
+      });
+      await spend(tenantId, 300, { user_id: 'u' });
+      let minutes = 0;
+      while ((await told(tenantId)).length === 0 && minutes < 59) {
+        minutes += 1;
+        clock.advance(MINUTE_MS);
+        await spend(tenantId, 4, { user_id: 'u' });
+      }
+      expect(minutes).toBe(50);
+    });
+
     it('a short one is told at most once an hour', async () => {
       const tenantId = await quota.makeTenant({}, '100');
       await budget(tenantId, 'minute', { period: { rolling_seconds: 60 }, limit_requests: 2, thresholds: [{ percent: 100, action: 'block' }] });
