@@ -39,7 +39,7 @@ describe('an alert never holds up money', () => {
     await owner.connect();
     try {
       await owner.query(sql);
-      return await work().finally(async () => await owner.query(repair));
+      return await work().finally(async () => void (await owner.query(repair)));
     } finally {
       await owner.end();
     }

@@ -138,8 +138,8 @@ describe('a key with a prepaid balance of its own', () => {
     expect((await prepaidOf(tenantId, id)).granted_usd).toBe('1.500000000');
     const { body } = await api.call('GET', `/v1/audit?tenant_id=${tenantId}&limit=500`);
     const entries = body.data.filter((entry: any) => entry.action === 'api_key.credited' && entry.entity_id === id);
-    expect(entries.map((entry: any) => entry.after.granted_usd).sort()).toEqual(
-      ['0', '1', '1.1', '1.2', '1.3', '1.4', '1.5'].map((usd) => Number(usd).toFixed(9)),
+    expect(entries.map((entry: any) => String(entry.after.granted_usd)).sort()).toEqual(
+      ['0.0', '1.0', '1.1', '1.2', '1.3', '1.4', '1.5'].map((usd) => `${usd}00000000`),
     );
     expect((await credit(tenantId, id, { amount_usd: '8999999' })).body.code).toBe('balance.out_of_range');
   });

@@ -134,7 +134,7 @@ describe('a threshold that is crossed is told to people', () => {
     const heard = (secret: string, of: string): string[] =>
       receiver.received
         .filter((message) => isSignedWith(message, secret) && message.body.data.tenant_id === of)
-        .map(({ body }) => body.data.percent)
+        .map(({ body }) => String(body.data.percent))
         .sort();
     expect([heard(mine, tenantId), heard(pager, tenantId)]).toEqual([['100', '50', '80'], []]);
     expect([heard(mine, stranger), heard(pager, stranger)]).toEqual([['100', '50', '80'], ['100']]);

@@ -25,7 +25,7 @@ class NotingSql implements Sql {
 
   execute = async (statement: Parameters<Sql['execute']>[0], params: readonly unknown[] = []): Promise<number> => {
     this.statements.push(typeof statement === 'string' ? statement : statement.name);
-    for (const [, kind] of String(params[3] ?? '').matchAll(/\\"kind\\":\\"([a-z.]+)/g)) this.noted.push(kind ?? '');
+    for (const [, kind] of (JSON.stringify(params) ?? '').matchAll(/kind[\\":]+([a-z.]+)/g)) this.noted.push(kind ?? '');
     return await Promise.resolve(1);
   };
 
@@ -38,8 +38,7 @@ const directory = { findMany: async (ids: readonly string[]) => await Promise.re
 describe('WatchSpend', () => {
   const movement = (tenantSeq: bigint, chargeNano: bigint): SpendMovement =>
     ({ tenantId: 'acme', tenantSeq, sign: 1, chargeNano, provisional: false }) as SpendMovement;
-  const balance = (seq: bigint, lotsNano: bigint): TenantBalances =>
-    new Map([['acme', { tenantId: 'acme', seq, lotsNano, receivableNano: 0n }]]) as TenantBalances;
+  const balance = (seq: bigint, lotsNano: bigint): TenantBalances => new Map([['acme', { tenantId: 'acme', seq, lotsNano, receivableNano: 0n }]]);
   let history: FlakyHistory;
   let watch: WatchSpend;
   let sql: NotingSql;
