@@ -39,8 +39,9 @@ describe('an alert never holds up money', () => {
     await owner.connect();
     try {
       await owner.query(sql);
-      return await work().finally(async () => void (await owner.query(repair)));
+      return await work();
     } finally {
+      await owner.query(repair);
       await owner.end();
     }
   };
