@@ -166,6 +166,7 @@ function commandOf(tenantId: string, holdId: string, claims: readonly Claim[], n
     priceVersion: null,
     tags: null,
     sourceId: null,
+    terms: [],
   };
   const digest = digest128Hex('bench', tenantId, callId);
   return {

@@ -18,6 +18,8 @@ import { Alerting20261122000900 } from './20261122000900-alerting.js';
 import { LedgerLotsByTenant20261122000910 } from './20261122000910-ledger-lots-by-tenant.js';
 import { QuotaRedis20261122000950 } from './20261122000950-quota-redis.js';
 import { QuotaAskTerms20261122000970 } from './20261122000970-quota-ask-terms.js';
+import { KeyBalances20261122001110 } from './20261122001110-key-balances.js';
+import { QuotaRollingCrossings20261122001100 } from './20261122001100-quota-rolling-crossings.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -38,4 +40,6 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   LedgerLotsByTenant20261122000910,
   QuotaRedis20261122000950,
   QuotaAskTerms20261122000970,
+  QuotaRollingCrossings20261122001100,
+  KeyBalances20261122001110,
 ];

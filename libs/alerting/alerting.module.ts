@@ -12,8 +12,10 @@ import { ForgetOldAlerts } from './application/forget-old-alerts.js';
 import { ListAlerts } from './application/list-alerts.js';
 import { ListDeliveries } from './application/list-deliveries.js';
 import { AlertStore, ChannelStore, CreditHistory, DeliveryStore } from './application/ports.js';
+import { NoteAlerts } from './application/note-alerts.js';
 import { PutChannel } from './application/put-channel.js';
 import { RaiseAlert } from './application/raise-alert.js';
+import { RaiseNotedAlerts } from './application/raise-noted-alerts.js';
 import { ReadChannels } from './application/read-channels.js';
 import { RetryDelivery } from './application/retry-delivery.js';
 import { RotateChannelSecret } from './application/rotate-channel-secret.js';
@@ -41,8 +43,23 @@ const useCases = [
   useCase(ListAlerts, [Database, AlertStore, DeliveryStore]),
   useCase(ListDeliveries, [Database, DeliveryStore]),
   useCase(RetryDelivery, [Database, DeliveryStore, ChannelStore, AuditLog, Clock]),
-  useCase(WatchSpend, [RaiseAlert, TenantDirectory, CreditHistory, Clock]),
-  useCase(WatchConflicts, [RaiseAlert]),
+  useCase(WatchSpend, [NoteAlerts, TenantDirectory, CreditHistory, Clock]),
+  useCase(WatchConflicts, [NoteAlerts]),
+];
+
+/** What goes wrong with an alert is told here, because it must go wrong alone. */
+const reporting = [
+  {
+    provide: NoteAlerts,
+    inject: [Logger],
+    useFactory: (logger: Logger) => new NoteAlerts((error) => logger.error({ error }, 'an alert could not be noted; what it is about was booked all the same')),
+  },
+  {
+    provide: RaiseNotedAlerts,
+    inject: [Database, RaiseAlert, Logger],
+    useFactory: (database: Database, raiseAlert: RaiseAlert, logger: Logger) =>
+      new RaiseNotedAlerts(database, raiseAlert, (error, failed) => logger.error({ error, failed }, 'alerts could not be raised; they are tried again')),
+  },
 ];
 
 export interface AlertingOptions {
@@ -69,8 +86,9 @@ export class AlertingModule implements OnApplicationShutdown {
         },
         useCase(SendWebhook, [OutgoingHttp, Clock]),
         ...useCases,
+        ...reporting,
       ],
-      exports: useCases.map((provider) => provider.provide),
+      exports: [...useCases, ...reporting].map((provider) => provider.provide),
     };
   }
 

@@ -3,7 +3,9 @@ export { AuthorizeCall } from './application/authorize-call.js';
 export type { AuthorizeInput } from './application/authorize-input.js';
 export type { StoredTopUp as BudgetTopUp } from './application/budget-store.js';
 export { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
+export { CROSSED_TOPIC, type ToldCrossing } from './application/crossing-payload.js';
 export { CrossingReader, type Crossing } from './application/crossing-reader.js';
+export { CreditKey, type KeyCredit } from './application/credit-key.js';
 export { DecisionLog, type LoggedDecision } from './application/decision-log.js';
 export { FollowTimeZones } from './application/follow-time-zones.js';
 export { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
@@ -18,6 +20,7 @@ export { QuotaService } from './application/quota-service.js';
 export { QuotaStore } from './application/quota-store.js';
 export { DecisionReader } from './application/read-decisions.js';
 export { ReadHeld, type HeldView } from './application/read-held.js';
+export { ReadKeyBalances, type KeyBalance } from './application/read-key-balances.js';
 export { ReadLimits } from './application/read-limits.js';
 export { RelayBalances } from './application/relay-balances.js';
 export { EVERYBODY } from './application/rule-book.js';
@@ -25,6 +28,7 @@ export { SimulateBudget, type Simulation } from './application/simulate-budget.j
 export { StoreAway } from './application/store-away.js';
 export { StopPromising } from './application/stop-promising.js';
 export { SweepHolds } from './application/sweep-holds.js';
+export { CrossingListener, TellCrossings } from './application/tell-crossings.js';
 export { WarmBudgets } from './application/warm-budgets.js';
 export {
   ATTRIBUTES as BUDGET_ATTRIBUTES,
@@ -39,6 +43,7 @@ export {
   type Override as BudgetOverride,
   type Scope as BudgetScope,
 } from './domain/budget.js';
+export { keyOfBalance } from './domain/key-balance.js';
 export { PERIODS } from './domain/period.js';
 export type { Ladders } from './domain/route.js';
 export { REASON_CODES, type Decision, type LimitLine, type WalletLimit } from './domain/decision.js';

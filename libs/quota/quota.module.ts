@@ -11,6 +11,7 @@ import { AuthorizeCall, type QuotaSettings } from './application/authorize-call.
 import { BudgetStore } from './application/budget-store.js';
 import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
 import { CrossingReader } from './application/crossing-reader.js';
+import { CreditKey, KeyCreditStore } from './application/credit-key.js';
 import { DecisionLog } from './application/decision-log.js';
 import { EstimateCall } from './application/estimate-call.js';
 import { FollowTimeZones } from './application/follow-time-zones.js';
@@ -30,6 +31,7 @@ import { QuotaService, type QuotaTruth } from './application/quota-service.js';
 import { QuotaStore } from './application/quota-store.js';
 import { DecisionReader } from './application/read-decisions.js';
 import { ReadHeld } from './application/read-held.js';
+import { ReadKeyBalances } from './application/read-key-balances.js';
 import { ReadLimits, type StandingRows } from './application/read-limits.js';
 import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
@@ -38,6 +40,7 @@ import { BYPASS, StoreAway } from './application/store-away.js';
 import { SIMULATION_BOUNDS, SimulateBudget } from './application/simulate-budget.js';
 import { StopPromising } from './application/stop-promising.js';
 import { SweepHolds, type ForgottenHolds } from './application/sweep-holds.js';
+import { CrossingListener, TellCrossings } from './application/tell-crossings.js';
 import { WarmBudgets } from './application/warm-budgets.js';
 import type { Hold } from './domain/hold.js';
 import { loopGuard, type LoopGuardSettings } from './domain/loop-guard.js';
@@ -51,6 +54,7 @@ import { readOutputSizes } from './postgres/output-size-rows.js';
 import { PostgresBudgetStore } from './postgres/postgres-budget-store.js';
 import { PostgresCrossingReader } from './postgres/postgres-crossing-reader.js';
 import { PostgresHoldHistory } from './postgres/postgres-hold-history.js';
+import { PostgresKeyCreditStore } from './postgres/postgres-key-credit-store.js';
 import { PostgresRuleStore } from './postgres/postgres-rule-store.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
@@ -152,7 +156,14 @@ const budgetProviders = [
     useFactory: simulationOf,
   },
   { ...useCase(PostgresBudgetStore, [Database]), provide: BudgetStore },
+  { provide: KeyCreditStore, useClass: PostgresKeyCreditStore },
   { ...useCase(PostgresCrossingReader, [Database]), provide: CrossingReader },
+  {
+    provide: TellCrossings,
+    inject: [Database, CrossingListener, Logger],
+    useFactory: (database: Database, listener: CrossingListener, logger: Logger) =>
+      new TellCrossings(database, listener, (error, failed) => logger.error({ error, failed }, 'crossings were not told; they are tried again')),
+  },
 ];
 
 const useCases = [
@@ -186,6 +197,8 @@ const useCases = [
   useCase(ReadBudgets, [Database, BudgetStore]),
   useCase(PutRoutes, [Database, BudgetStore, TenantDirectory, RuleBook, AuditLog, Clock]),
   useCase(ReadLimits, [QuotaService, RuleBook, TenantDirectory, BudgetStore, STANDING, Database, Clock]),
+  useCase(ReadKeyBalances, [ReadLimits]),
+  useCase(CreditKey, [ApiKeyDirectory, BudgetStore, KeyCreditStore, RuleBook, AuditLog, Clock]),
   useCase(FindHold, [QuotaService, HoldReader]),
   useCase(SettleHold, [FindHold, HoldEvents, Clock]),
   useCase(ReleaseHold, [QuotaService, FindHold]),
@@ -276,6 +289,7 @@ export class QuotaModule {
         HoldReader,
         BudgetStore,
         CrossingReader,
+        TellCrossings,
         WarmBudgets,
         SimulateBudget,
         DecisionReader,

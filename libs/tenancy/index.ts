@@ -1,7 +1,7 @@
 /** Tenants, plans and service keys: who is charged, and who calls. */
 export { ApiKeyDirectory } from './application/api-key-directory.js';
 export { AuthenticateCaller } from './application/authenticate-caller.js';
-export { CreateApiKey, ListApiKeys, RevokeApiKey, RotateApiKey } from './application/change-api-key.js';
+export { CreateApiKey, FindApiKey, ListApiKeys, RevokeApiKey, RotateApiKey } from './application/change-api-key.js';
 export { CreateServiceKey } from './application/create-service-key.js';
 export { GetPlan } from './application/get-plan.js';
 export { ListPlans } from './application/list-plans.js';

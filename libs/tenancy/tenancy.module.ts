@@ -9,7 +9,7 @@ import { Database } from '../platform/postgres/database.js';
 import { ApiKeyDirectory } from './application/api-key-directory.js';
 import { ApiKeyStore } from './application/api-key-store.js';
 import { AuthenticateCaller } from './application/authenticate-caller.js';
-import { CreateApiKey, ListApiKeys, RevokeApiKey, RotateApiKey } from './application/change-api-key.js';
+import { CreateApiKey, FindApiKey, ListApiKeys, RevokeApiKey, RotateApiKey } from './application/change-api-key.js';
 import { CreateServiceKey } from './application/create-service-key.js';
 import { GetPlan } from './application/get-plan.js';
 import { ListPlans } from './application/list-plans.js';
@@ -55,6 +55,7 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     useCase(CreateApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
     useCase(RotateApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
     useCase(RevokeApiKey, [Database, ApiKeyStore, ApiKeyDirectory, AuditLog, Clock]),
+    useCase(FindApiKey, [Database, ApiKeyStore]),
     useCase(ListApiKeys, [Database, ApiKeyStore]),
   ],
   exports: [
@@ -73,6 +74,7 @@ const SETTINGS = Symbol('tollgate.tenancy-settings');
     CreateApiKey,
     RotateApiKey,
     RevokeApiKey,
+    FindApiKey,
     ListApiKeys,
   ],
 })

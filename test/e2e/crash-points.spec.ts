@@ -35,6 +35,8 @@ const LEFT_OUT: readonly (readonly [RegExp, string])[] = [
   ],
   [/nameValues#3|raiseRevision|readFull#1/, 'a budget with ten thousand counters'],
   [/read-limits|crossing-reader|budget-store\.ts .*\.values#|standingRows/, 'reads of limits and crossings, promise nothing'],
+  [/tell-crossings|relay-outbox/, 'tells people what was booked, after its commit and at least once: see threshold-alerts.spec.ts'],
+  [/key-balances|credit-key|key-credit-store/, 'balances of keys: opened and credited by an operator, held and booked as any budget'],
   [/recognise-key|maySetUpTenants/, 'keys of tenants and who may set up tenants: read before anything is promised'],
   [/PlanCandidates|askOnce#[34]/, 'routes and shorter answers: what to ask for is worked out without a promise, and then the same reservation'],
   [/AuthorizeCall\.ask#3|RuleBook\.refresh/, 'rules that change while a call is asked: read again, then the same reservation'],

@@ -1,5 +1,5 @@
 import { startTestApi, type TestApi } from '../support/api.js';
-import { postEverything, settleEverything, sweepHolds } from '../support/posting.js';
+import { postEverything, raiseAlerts, settleEverything, sweepHolds } from '../support/posting.js';
 import { PRICED, QuotaTestApi } from '../support/quota-api.js';
 
 const DAY_MS = 86_400_000;
@@ -17,8 +17,10 @@ describe('what raises an alert', () => {
   });
   afterAll(async () => await api.close());
 
-  const alertsOf = async (tenantId: string, kind?: string): Promise<any[]> =>
-    (await api.call('GET', `/v1/alerts?tenant_id=${tenantId}${kind === undefined ? '' : `&kind=${kind}`}`)).body.data;
+  const alertsOf = async (tenantId: string, kind?: string): Promise<any[]> => {
+    await raiseAlerts(api.app);
+    return (await api.call('GET', `/v1/alerts?tenant_id=${tenantId}${kind === undefined ? '' : `&kind=${kind}`}`)).body.data;
+  };
   /** In alphabetical order: the clock stands still, and ids of one instant have no order of their own. */
   const kindsOf = async (tenantId: string): Promise<string[]> => sorted((await alertsOf(tenantId)).map((alert) => alert.kind));
   let events = 0;

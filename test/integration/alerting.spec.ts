@@ -1,4 +1,5 @@
-import { DeliverAlerts, ForgetOldAlerts, RaiseAlert, RouteAlerts, type NewAlert } from '#libs/alerting/index.js';
+import { DeliverAlerts, ForgetOldAlerts, NoteAlerts, RaiseAlert, RaiseNotedAlerts, RouteAlerts, type NewAlert } from '#libs/alerting/index.js';
+import type { Sql } from '#libs/platform/postgres/database.js';
 import { startTestApi, type ApiAnswer, type TestApi } from '../support/api.js';
 import { eventually } from '../support/eventually.js';
 import { captureLog } from '../support/log-capture.js';
@@ -79,15 +80,18 @@ describe('alerts from the crossing to the endpoint', () => {
     expect(receiver.received.filter((message) => isSignedWith(message, secret))).toHaveLength(1);
   });
 
-  it('raised in a transaction it exists exactly if that commits', async () => {
+  it('noted in a transaction it exists exactly if that commits', async () => {
     const tenantId = await makeTenant();
+    const note = async (tx: Sql, of: string): Promise<boolean> => await api.app.get(NoteAlerts).execute({ tx, find: () => [crossing(of)] });
     const tried = api.database.db.transaction(async (tx) => {
-      await api.app.get(RaiseAlert).execute({ alerts: [crossing(tenantId)], tx });
+      await note(tx, tenantId);
       throw new Error('the booking failed');
     });
     await expect(tried).rejects.toThrow('the booking failed');
+    await api.app.get(RaiseNotedAlerts).execute();
     expect(await alertsOf(tenantId)).toEqual([]);
-    await api.database.db.transaction(async (tx) => await api.app.get(RaiseAlert).execute({ alerts: [crossing(tenantId)], tx }));
+    await api.database.db.transaction(async (tx) => void (await note(tx, tenantId)));
+    await api.app.get(RaiseNotedAlerts).execute();
     expect(await alertsOf(tenantId)).toHaveLength(1);
   });
 

@@ -14,7 +14,8 @@ import { createLogger, type Logger } from '#libs/platform/logging/logger.js';
 import { PlatformModule } from '#libs/platform/nest/platform.module.js';
 import type { Database } from '#libs/platform/postgres/database.js';
 import { APP_ROLE } from '#libs/platform/postgres/migrator.js';
-import { NoFence, StoreAway, type QuotaFence, type QuotaStore } from '#libs/quota/index.js';
+import { NoteAlerts, RaiseNotedAlerts } from '#libs/alerting/index.js';
+import { NoFence, StoreAway, TellCrossings, type QuotaFence, type QuotaStore } from '#libs/quota/index.js';
 import { SpendWakeUp } from '#libs/platform/queue/spend-wake-up.js';
 import { AuthenticateCaller } from '#libs/tenancy/index.js';
 import { contextModules } from '../../contexts.js';
@@ -115,6 +116,7 @@ export async function createApi(options: ApiOptions): Promise<Api> {
   app.useGlobalFilters(new ProblemFilter(logger));
   await app.init();
   metrics.countBypasses(() => app.get(StoreAway, { strict: false }).bypasses);
+  metrics.countAlertFailures(() => [NoteAlerts, RaiseNotedAlerts, TellCrossings].reduce((sum, part) => sum + app.get(part, { strict: false }).failures, 0));
   document.make(app);
   return {
     app,

@@ -1,4 +1,4 @@
-import { DeliverAlerts, ForgetOldAlerts, RouteAlerts } from '#libs/alerting/index.js';
+import { DeliverAlerts, ForgetOldAlerts, NOTED_ALERTS_TOPIC, RaiseNotedAlerts, RouteAlerts } from '#libs/alerting/index.js';
 import { Clock, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '#libs/kernel/index.js';
 import { ExpireLots } from '#libs/ledger/index.js';
 import { ForgetOldEventKeys, KeepPartitionsAhead, PostPendingSpend, RequeueQuarantined, SweepPending } from '#libs/metering/index.js';
@@ -6,7 +6,18 @@ import { trimOutbox } from '#libs/platform/outbox/outbox.js';
 import { Database } from '#libs/platform/postgres/database.js';
 import type { ScheduledTask } from '#libs/platform/queue/schedules.js';
 import { PriceBook } from '#libs/pricing/index.js';
-import { DecisionLog, FollowTimeZones, ForgetOldQuotaRows, HoldJournal, QuotaService, RelayBalances, SweepHolds, WarmBudgets } from '#libs/quota/index.js';
+import {
+  CROSSED_TOPIC,
+  DecisionLog,
+  FollowTimeZones,
+  ForgetOldQuotaRows,
+  HoldJournal,
+  QuotaService,
+  RelayBalances,
+  SweepHolds,
+  TellCrossings,
+  WarmBudgets,
+} from '#libs/quota/index.js';
 
 /** Finds a use case of the running application by its class. */
 export type Resolve = <T>(useCase: abstract new (...args: never[]) => T) => T;
@@ -42,10 +53,16 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'follow-time-zones', everyMs: MINUTE_MS, run: async () => await resolve(FollowTimeZones).execute() },
       { name: 'warm-budgets', everyMs: SECOND_MS, run: async () => await resolve(WarmBudgets).execute() },
       { name: 'forget-old-quota-rows', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldQuotaRows).execute() },
+      { name: 'tell-crossings', everyMs: SECOND_MS, run: async () => await resolve(TellCrossings).execute() },
+      { name: 'raise-noted-alerts', everyMs: SECOND_MS, run: async () => await resolve(RaiseNotedAlerts).execute() },
       { name: 'route-alerts', everyMs: SECOND_MS, run: async () => await resolve(RouteAlerts).execute() },
       { name: 'deliver-alerts', everyMs: SECOND_MS, run: async () => await resolve(DeliverAlerts).execute() },
       { name: 'forget-old-alerts', everyMs: DAY_MS, run: async () => await resolve(ForgetOldAlerts).execute() },
-      { name: 'trim-outbox', everyMs: HOUR_MS, run: async () => await trimOutbox(resolve(Database), new Date(resolve(Clock).now().getTime() - DAY_MS)) },
+      {
+        name: 'trim-outbox',
+        everyMs: HOUR_MS,
+        run: async () => await trimOutbox(resolve(Database), dayBefore(resolve(Clock)), [CROSSED_TOPIC, NOTED_ALERTS_TOPIC]),
+      },
     ],
     // A booking is visible to authorize within 50 ms, a hold ends at most half a second late.
     quotaSchedules: [
@@ -56,4 +73,8 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'find-forgotten-holds', everyMs: SECOND_MS, run: async () => await resolve(SweepHolds).findForgotten() },
     ],
   };
+}
+
+function dayBefore(clock: Clock): Date {
+  return new Date(clock.now().getTime() - DAY_MS);
 }

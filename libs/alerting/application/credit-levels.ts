@@ -38,6 +38,11 @@ export class CreditLevels {
 
   constructor(private readonly history: CreditHistory) {}
 
+  /** What was measured last may not have been told. */
+  forget(tenantIds: readonly string[]): void {
+    for (const tenantId of tenantIds) this.known.delete(tenantId);
+  }
+
   /** By tenant. Reads those that are not known well enough, in one statement of the caller's transaction. */
   async measure(tx: Sql, booked: readonly BookedBalance[], now: Date): Promise<ReadonlyMap<string, MeasuredBalance>> {
     const measured = new Map<string, MeasuredBalance>();

@@ -1,6 +1,7 @@
 /**
  * Alerting's part in the posting transaction: balances that run low or out, holds that nobody reported, events that could not be booked.
- * An alert is written with the booking that made it true or not at all. In an ordinary batch this is arithmetic on what the poster knows.
+ * An alert is noted with the booking that made it true or not at all, and a failure here is no failure of the booking. In an ordinary batch
+ * this is arithmetic on what the poster knows.
  */
 import { formatUsd, toWireId, type Clock, type Nano } from '#libs/kernel/index.js';
 import { PostingParticipant, type SetAsideEvent, type SpendMovement, type TenantBalances } from '#libs/metering/index.js';
@@ -10,7 +11,7 @@ import type { NewAlert } from '../domain/alert.js';
 import { balanceAlert } from '../domain/balance-level.js';
 import { CreditLevels, type BookedBalance } from './credit-levels.js';
 import type { CreditHistory } from './ports.js';
-import type { RaiseAlert } from './raise-alert.js';
+import type { NoteAlerts } from './note-alerts.js';
 
 interface TenantBatch {
   netChargeNano: Nano;
@@ -21,7 +22,7 @@ export class WatchSpend extends PostingParticipant {
   private readonly levels: CreditLevels;
 
   constructor(
-    private readonly raiseAlert: RaiseAlert,
+    private readonly noteAlerts: NoteAlerts,
     private readonly tenants: TenantDirectory,
     history: CreditHistory,
     private readonly clock: Clock,
@@ -32,36 +33,15 @@ export class WatchSpend extends PostingParticipant {
 
   override async onPosted(tx: Sql, movements: readonly SpendMovement[], balances: TenantBalances): Promise<void> {
     const at = this.clock.now();
-    const alerts = [...unresolvedHolds(movements, at), ...(await this.balanceAlerts(tx, movements, balances, at))];
-    await this.raiseAlert.execute({ alerts, tx });
+    await this.noteAlerts.execute({ tx, find: () => unresolvedHolds(movements, at) });
+    const told = await this.noteAlerts.execute({ tx, find: async (sql) => await this.balanceAlerts(sql, movements, balances, at) });
+    // A line that was crossed meanwhile is then told at the tenant's next booking.
+    if (!told) this.levels.forget(movements.map(({ tenantId }) => tenantId));
   }
 
   /** Once per tenant, model and day: a price that is missing sets every call of a model aside. */
   override async onSetAside(tx: Sql, events: readonly SetAsideEvent[]): Promise<void> {
-    const at = this.clock.now();
-    const first = new Map<string, { event: SetAsideEvent; events: number }>();
-    for (const event of events) {
-      const key = JSON.stringify([event.tenantId, event.provider, event.model]);
-      const seen = first.get(key);
-      if (seen === undefined) first.set(key, { event, events: 1 });
-      else seen.events += 1;
-    }
-    const alerts = [...first.values()].map(({ event, events: count }): NewAlert => ({
-      kind: 'event.quarantined',
-      tenantId: event.tenantId,
-      dedupKey: JSON.stringify([event.provider, event.model, dayOf(at)]),
-      occurredAt: at,
-      severity: 'warning',
-      subject: {
-        provider: event.provider,
-        model: event.model,
-        reason: event.reason,
-        day: dayOf(at),
-        first_event: toWireId('evt', event.eventId),
-        events_at_first: count,
-      },
-    }));
-    await this.raiseAlert.execute({ alerts, tx });
+    await this.noteAlerts.execute({ tx, find: () => quarantinedEvents(events, this.clock.now()) });
   }
 
   private async balanceAlerts(tx: Sql, movements: readonly SpendMovement[], balances: TenantBalances, at: Date): Promise<NewAlert[]> {
@@ -95,6 +75,31 @@ function chargesByTenant(movements: readonly SpendMovement[]): Map<string, Tenan
     batch.seqs.add(tenantSeq);
   }
   return batches;
+}
+
+function quarantinedEvents(events: readonly SetAsideEvent[], at: Date): NewAlert[] {
+  const first = new Map<string, { event: SetAsideEvent; events: number }>();
+  for (const event of events) {
+    const key = JSON.stringify([event.tenantId, event.provider, event.model]);
+    const seen = first.get(key);
+    if (seen === undefined) first.set(key, { event, events: 1 });
+    else seen.events += 1;
+  }
+  return [...first.values()].map(({ event, events: count }) => ({
+    kind: 'event.quarantined',
+    tenantId: event.tenantId,
+    dedupKey: JSON.stringify([event.provider, event.model, dayOf(at)]),
+    occurredAt: at,
+    severity: 'warning',
+    subject: {
+      provider: event.provider,
+      model: event.model,
+      reason: event.reason,
+      day: dayOf(at),
+      first_event: toWireId('evt', event.eventId),
+      events_at_first: count,
+    },
+  }));
 }
 
 /** The charge of a hold that ran out: one alert per tenant and day. */

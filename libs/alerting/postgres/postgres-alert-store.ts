@@ -1,6 +1,7 @@
 import { newUuid, type JsonObject } from '#libs/kernel/index.js';
 import { byteaArray, plainArray, textArray, timeArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
+import { storableSubject } from '../application/noted-alert.js';
 import { AlertStore, type AlertFilter } from '../application/ports.js';
 import { dedupOf, type Alert, type AlertKind, type NewAlert, type Severity } from '../domain/alert.js';
 
@@ -44,7 +45,7 @@ export class PostgresAlertStore extends AlertStore {
         textArray(rows.map(([, alert]) => alert.severity)),
         textArray(rows.map(([, alert]) => alert.tenantId)),
         timeArray(rows.map(([, alert]) => alert.occurredAt)),
-        textArray(rows.map(([, alert]) => storable(alert.subject))),
+        textArray(rows.map(([, alert]) => JSON.stringify(storableSubject(alert.subject)))),
         at,
       ],
     );
@@ -80,9 +81,4 @@ export class PostgresAlertStore extends AlertStore {
   override async forget(sql: Sql, before: Date): Promise<number> {
     return await sql.execute('DELETE FROM alerting.alert WHERE raised_at < $1', [before]);
   }
-}
-
-/** Names in it come from senders: what PostgreSQL cannot store must not undo the booking that the alert is about. */
-function storable(subject: JsonObject): string {
-  return JSON.stringify(subject, (_key, value: unknown) => (typeof value === 'string' ? value.replaceAll(/[\p{Cc}\p{Cs}]/gu, '?') : value));
 }

@@ -1,6 +1,6 @@
 /**
- * Facts written in the transaction that made them true. A reader that misses rows re-reads the tenant from its tables when it sees a
- * gap in tenant_seq, so rows may be trimmed by age without losing money.
+ * Facts written in the transaction that made them true. A reader that misses rows about money re-reads the tenant from its tables when it
+ * sees a gap in tenant_seq, so those may be trimmed by age without losing any; what nobody could find again is kept until it was acted on.
  */
 import { plainArray, textArray } from '../postgres/array-literal.js';
 import type { Sql } from '../postgres/database.js';
@@ -31,7 +31,7 @@ export async function appendOutbox(tx: Sql, rows: readonly OutboxRow[]): Promise
   );
 }
 
-/** Removes rows older than `olderThan`; returns how many. */
-export async function trimOutbox(sql: Sql, olderThan: Date): Promise<number> {
-  return await sql.execute('DELETE FROM platform.outbox WHERE created_at < $1', [olderThan]);
+/** Removes rows older than `olderThan` but those of `kept` topics; returns how many. */
+export async function trimOutbox(sql: Sql, olderThan: Date, kept: readonly string[]): Promise<number> {
+  return await sql.execute('DELETE FROM platform.outbox WHERE created_at < $1 AND NOT topic = ANY($2::text[])', [olderThan, kept]);
 }

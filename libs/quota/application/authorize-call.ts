@@ -4,7 +4,7 @@
  */
 import { digest128Hex, DomainError, newUuid, type Clock, type Nano } from '#libs/kernel/index.js';
 import { UNKNOWN_TENANT_ID, type Tenant, type TenantDirectory } from '#libs/tenancy/index.js';
-import { reasonOf, type Decision } from '../domain/decision.js';
+import { KEY_FUNDS_MESSAGE, reasonOf, type Decision, type Reason } from '../domain/decision.js';
 import type { UnresolvedPolicy } from '../domain/hold.js';
 import type { WalletRule } from '../domain/wallet.js';
 import { askStore } from './ask-store.js';
@@ -15,7 +15,7 @@ import type { LocalSlices } from './local-slices.js';
 import { factsOf, mayCall, type Options, type PlanCandidates, type PlanInput } from './plan-candidates.js';
 import type { ReserveResult } from './quota-store.js';
 import { callDigestOf, type QuotaService } from './quota-service.js';
-import type { RecogniseKey } from './recognise-key.js';
+import type { KeyTerms, RecogniseKey } from './recognise-key.js';
 import type { RuleBook } from './rule-book.js';
 import type { StoreAway } from './store-away.js';
 import { simple, toDecision } from './tell-decision.js';
@@ -47,29 +47,29 @@ export class AuthorizeCall {
   async execute(input: AuthorizeInput): Promise<Decision> {
     const now = this.clock.now();
     const recognised = await this.keys.execute(input);
-    const decision = recognised.ok ? await this.decide(recognised.input, recognised.models, now) : simple('block', 'key_revoked');
+    const decision = recognised.ok ? await this.decide(recognised.input, recognised.terms, now) : simple('block', 'key_revoked');
     this.log.note(recognised.ok ? recognised.input : input, decision, now);
     return decision;
   }
 
-  private async decide(input: AuthorizeInput, models: readonly string[] | null, now: Date): Promise<Decision> {
+  private async decide(input: AuthorizeInput, terms: KeyTerms, now: Date): Promise<Decision> {
     if (input.tenantId === null || input.tenantId === UNKNOWN_TENANT_ID) return simple(this.settings.onMissingTenant, 'tenant_missing');
     const tenant = (await this.tenants.find(input.tenantId)) ?? (await this.setUp(input.tenantId, input.maySetUpTenants));
     if (tenant === null) return simple('block', 'tenant_unknown');
     if (tenant.status === 'suspended') return simple('block', 'tenant_suspended');
     if (tenant.enforcement === 'off') return { ...simple('allow', 'ok'), model: input.model };
-    const allowed = mayCall(models, input.model);
+    const allowed = mayCall(terms.models, input.model);
     if (!allowed && tenant.enforcement === 'enforce') return simple('block', 'model_not_allowed');
-    const decision = await this.price(input, tenant, models, now);
+    const decision = await this.price(input, tenant, terms, now);
     return allowed ? decision : { ...decision, reason: reasonOf('model_not_allowed'), would: 'block' };
   }
 
-  private async price(input: AuthorizeInput, tenant: Tenant, models: readonly string[] | null, now: Date): Promise<Decision> {
+  private async price(input: AuthorizeInput, tenant: Tenant, terms: KeyTerms, now: Date): Promise<Decision> {
     const estimated = await this.estimate.execute(input, tenant, now);
-    if (estimated.ok) return await this.ask({ input, tenant, estimated, now, models });
+    if (estimated.ok) return await this.ask({ input, tenant, estimated, now, terms });
     if (typeof this.settings.onUnpriced !== 'bigint' || tenant.enforcement !== 'enforce') return this.unpriced(tenant);
     const held = { ...estimated.estimate, costNano: this.settings.onUnpriced };
-    return await this.ask({ input, tenant, estimated: { ok: true, provider: null, model: null, estimate: held }, now, models });
+    return await this.ask({ input, tenant, estimated: { ok: true, provider: null, model: null, estimate: held }, now, terms });
   }
 
   private async setUp(tenantId: string, may: () => Promise<boolean>): Promise<Tenant | null> {
@@ -89,8 +89,12 @@ export class AuthorizeCall {
       // Rules that changed between the look at them and the answer are looked at again.
       for (let tries = 1; ; tries += 1) {
         const plan = { ...asked, rules: await this.rules.find(asked.tenant.tenantId) };
-        const decision = await this.askOnce(plan);
+        const { balanceId } = asked.terms;
+        const isOpen = balanceId === null || asked.tenant.enforcement !== 'enforce' || plan.rules.set.hasBalance(balanceId);
+        const decision = isOpen ? await this.askOnce(plan) : 'stale_rules';
         if (decision !== 'stale_rules') return decision;
+        // Its balance was never opened: a key that was to be limited must not pass without a limit.
+        if (!isOpen && tries > 1) return { ...simple('block', 'insufficient_funds'), reason: NO_KEY_FUNDS };
         if (tries === MAX_TRIES) throw new DomainError({ code: 'quota.store_unavailable', kind: 'unavailable', publicMessage: 'the limits change too fast' });
         await this.rules.refresh();
       }
@@ -134,6 +138,7 @@ export class AuthorizeCall {
 }
 
 type Asked = Omit<PlanInput, 'rules'>;
+const NO_KEY_FUNDS: Reason = { ...reasonOf('insufficient_funds'), message: KEY_FUNDS_MESSAGE, scope: 'key' };
 const MAX_TRIES = 5;
 
 /** Postpaid tenants without a credit limit are limited by nothing: they pay afterwards. */

@@ -26,7 +26,7 @@ export abstract class BudgetStore {
   /** The last version ever, deleted or not; 0 where there never was one. */
   abstract lastVersion(sql: Sql, tenantId: string, budgetId: string): Promise<number>;
   abstract save(tx: Sql, budget: Budget, deletedAt: Date | null): Promise<void>;
-  /** By id. */
+  /** By id, without the balances of keys. */
   abstract list(sql: Sql, tenantId: string, after: string | null, limit: number): Promise<Budget[]>;
   abstract warming(sql: Sql, limit: number): Promise<Budget[]>;
   /** The time zones that tenants' calendar budgets are counted in. */

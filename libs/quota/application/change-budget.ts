@@ -2,6 +2,7 @@ import { digest128, DomainError, newUuid, type Clock } from '#libs/kernel/index.
 import type { AuditLog, ChangeContext } from '#libs/platform/audit/audit-log.js';
 import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import type { Budget, Limits, Override, Scope } from '../domain/budget.js';
+import { isKeyBalance } from '../domain/key-balance.js';
 import { RuleSet, valueKeyOf } from '../domain/match-budgets.js';
 import type { BudgetStore, StoredTopUp } from './budget-store.js';
 import { describeBudget, describeLimits } from './describe-budget.js';
@@ -34,7 +35,7 @@ abstract class BudgetChange {
   ): Promise<T> {
     const result = await this.store.change(input.tenantId, async (tx) => {
       const budget = await this.store.find(tx, input.tenantId, input.budgetId);
-      if (budget === null) throw budgetNotFound();
+      if (budget === null || isKeyBalance(budget.budgetId)) throw budgetNotFound();
       const at = this.clock.now();
       const done = await work(tx, budget, at);
       if (done.entry === null) return { changed: false, result: done.result };
@@ -155,7 +156,7 @@ export class ReadBudgets {
   /** @throws DomainError budget.not_found */
   async find({ tenantId, budgetId }: BudgetOf): Promise<Budget> {
     const budget = await this.store.find(this.database, tenantId, budgetId);
-    if (budget === null) throw budgetNotFound();
+    if (budget === null || isKeyBalance(budgetId)) throw budgetNotFound();
     return budget;
   }
 

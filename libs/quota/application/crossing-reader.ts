@@ -1,6 +1,9 @@
 import type { Scope } from '../domain/budget.js';
 
-/** A counter passed a threshold: once per counter, period, metric and threshold, whatever restarts. */
+/**
+ * A counter passed a threshold: once per counter, period, metric and threshold, whatever restarts; of a rolling window once per window length
+ * and hour.
+ */
 export interface Crossing {
   /** UUIDv7 of when it was noted; two that are noted at once have no order. */
   readonly crossingId: string;
@@ -15,8 +18,9 @@ export interface Crossing {
   /** nano-USD, tokens or requests. */
   readonly limit: bigint;
   readonly used: bigint;
+  /** Of a rolling window: where it began when it was crossed. */
   readonly periodStartsAt: Date;
-  /** Null: the period never ends. */
+  /** Null: the period never ends, or is a rolling window. */
   readonly periodEndsAt: Date | null;
   readonly crossedAt: Date;
 }

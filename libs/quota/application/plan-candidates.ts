@@ -10,6 +10,7 @@ import { claimsFor } from '../domain/match-budgets.js';
 import { matchesModel } from '../domain/route.js';
 import type { AuthorizeInput } from './authorize-input.js';
 import type { EstimateCall, EstimateOutcome } from './estimate-call.js';
+import type { KeyTerms } from './recognise-key.js';
 import type { Candidate } from './quota-store.js';
 import type { TenantRules } from './rule-book.js';
 
@@ -36,8 +37,7 @@ export interface PlanInput {
   readonly rules: TenantRules;
   readonly estimated: Estimated;
   readonly now: Date;
-  /** Patterns of the caller's key; null: every model. */
-  readonly models: readonly string[] | null;
+  readonly terms: KeyTerms;
 }
 
 export class PlanCandidates {
@@ -48,7 +48,7 @@ export class PlanCandidates {
     const { model } = plan.input;
     const ladder: Option[] = [];
     for (const step of model === null || plan.input.canChange === 'nothing' ? [] : plan.rules.ladder(model).slice(0, LONGEST_LADDER)) {
-      if (!mayCall(plan.models, step)) continue;
+      if (!mayCall(plan.terms.models, step)) continue;
       const estimated = await this.estimateStep(plan, step, plan.input.maxOutputTokens);
       if (estimated !== null) ladder.push(optionOf(plan, step, false, estimated));
     }

@@ -6,6 +6,7 @@ import { DomainError, type Clock } from '#libs/kernel/index.js';
 import type { AuditLog, ChangeContext } from '#libs/platform/audit/audit-log.js';
 import type { Tenant, TenantDirectory } from '#libs/tenancy/index.js';
 import { countsAlike, type Budget, type BudgetSettings } from '../domain/budget.js';
+import { isKeyBalance } from '../domain/key-balance.js';
 import { bucketMsOf } from '../domain/limit.js';
 import type { BudgetStore } from './budget-store.js';
 import { describeBudget } from './describe-budget.js';
@@ -36,6 +37,7 @@ export class PutBudget {
     const tenant = tenantId === EVERYBODY ? null : await this.tenants.find(tenantId);
     if (tenant === null && tenantId !== EVERYBODY)
       throw new DomainError({ code: 'tenant.not_found', kind: 'not_found', publicMessage: 'there is no such tenant' });
+    if (isKeyBalance(budgetId)) throw invalid([{ path: 'budget_id', message: 'must not begin with "prepaid:": such are the balances of keys' }]);
     assertSound(tenantId, settings);
     const outcome = await this.store.change(tenantId, async (tx) => {
       const before = await this.store.find(tx, tenantId, budgetId);
@@ -107,5 +109,9 @@ export function assertSound(tenantId: string, { per, limits, thresholds, period,
   if (tenantId === EVERYBODY && !per.includes('tenant_id'))
     errors.push({ path: 'per', message: 'must contain "tenant_id": one counter shared by all tenants is not offered' });
   if (tenantId === EVERYBODY && countFrom !== 'now') errors.push({ path: 'count_from', message: 'must be "now" for a budget across tenants' });
-  if (errors.length > 0) throw new DomainError({ code: 'budget.invalid', kind: 'invalid', publicMessage: 'the budget was not changed', errors });
+  if (errors.length > 0) throw invalid(errors);
+}
+
+function invalid(errors: { path: string; message: string }[]): DomainError {
+  return new DomainError({ code: 'budget.invalid', kind: 'invalid', publicMessage: 'the budget was not changed', errors });
 }

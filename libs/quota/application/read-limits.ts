@@ -6,6 +6,7 @@ import type { Attributes, Budget, Scope } from '../domain/budget.js';
 import type { LimitLine, WalletLimit } from '../domain/decision.js';
 import { bucketMsOf, oldestBucket, type Claim, type CounterDelta } from '../domain/limit.js';
 import { ALL_VALUES, claimsFor, OTHER_VALUES, slotMsOf, type Match, type Rule } from '../domain/match-budgets.js';
+import { isKeyBalance } from '../domain/key-balance.js';
 import { availableOf, remainingOf } from '../domain/wallet.js';
 import { walletRule } from './authorize-call.js';
 import type { BudgetStore } from './budget-store.js';
@@ -64,12 +65,37 @@ export class ReadLimits {
     };
   }
 
+  /**
+   * Budgets with one counter in dollars, by id: what was used of them and is held. `held` is null where the quota state cannot be reached, for
+   * what is used is in PostgreSQL all the same. @throws DomainError storage.unavailable
+   */
+  async ofBudgets(
+    tenantId: string,
+    budgetIds: ReadonlySet<string>,
+  ): Promise<ReadonlyMap<string, Pick<LimitView, 'claim' | 'used'> & { readonly held: bigint | null }>> {
+    const nowMs = this.clock.now().getTime();
+    const claims = ({ set }: TenantRules): Claim[] => {
+      const own = set.rules.filter(({ budget }) => budget.tenantId === tenantId && budgetIds.has(budget.budgetId));
+      return claimsOf(
+        own.map((rule) => ({ rule, valueKey: ALL_VALUES, span: set.spanAt(rule.budget, nowMs) })),
+        true,
+      ).filter(({ metric }) => metric === 'usd');
+    };
+    const rules = await this.rules.find(tenantId);
+    if (claims(rules).length === 0) return new Map();
+    const views = await this.view(tenantId, nowMs, claims).catch(async (error: unknown) => {
+      if (!(error instanceof DomainError) || error.kind !== 'unavailable') throw error;
+      return (await this.fromRows(tenantId, rules, claims(rules), nowMs)).map((view) => ({ ...view, held: null }));
+    });
+    return new Map(views.map((view) => [view.claim.budgetId, view]));
+  }
+
   /** The counters of one budget in its period of now that anything was booked on, by value. @throws DomainError budget.not_found, storage.unavailable, quota.fenced */
   async status(input: { tenantId: string; budgetId: string; after: string | null; limit: number }): Promise<{ budget: Budget; counters: CounterStatus[] }> {
     const { tenantId, budgetId } = input;
     const nowMs = this.clock.now().getTime();
     const rule = (await this.rules.find(tenantId)).set.rules.find(({ budget }) => budget.tenantId === tenantId && budget.budgetId === budgetId);
-    if (!rule) throw budgetNotFound();
+    if (!rule || isKeyBalance(budgetId)) throw budgetNotFound();
     const { set } = await this.rules.find(tenantId);
     const span = set.spanAt(rule.budget, nowMs);
     const named = await this.valuesOf(rule, input, nowMs);

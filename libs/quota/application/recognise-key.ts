@@ -4,9 +4,20 @@
  */
 import { toWireId } from '#libs/kernel/index.js';
 import type { ApiKey, ApiKeyDirectory } from '#libs/tenancy/index.js';
+import { balanceBudgetId } from '../domain/key-balance.js';
 import type { AuthorizeInput } from './authorize-input.js';
 
-export type Recognised = { readonly ok: true; readonly input: AuthorizeInput; readonly models: readonly string[] | null } | { readonly ok: false };
+export interface KeyTerms {
+  /** Patterns; null: every model. */
+  readonly models: readonly string[] | null;
+  /** The budget of the key's own balance; null where it has none. */
+  readonly balanceId: string | null;
+}
+
+export type Recognised = { readonly ok: true; readonly input: AuthorizeInput; readonly terms: KeyTerms } | { readonly ok: false };
+
+/** Of a call without a key of ours. */
+export const NO_TERMS: KeyTerms = { models: null, balanceId: null };
 
 export class RecogniseKey {
   constructor(private readonly keys: ApiKeyDirectory) {}
@@ -19,22 +30,23 @@ export class RecogniseKey {
       return withKey(input, key);
     }
     const found = input.apiKeyId === null || input.tenantId === null ? null : await this.keys.findById(input.apiKeyId);
-    if (found === null || found.key.tenantId !== input.tenantId) return { ok: true, input: { ...input, critical: false }, models: null };
+    if (found === null || found.key.tenantId !== input.tenantId) return { ok: true, input: { ...input, critical: false }, terms: NO_TERMS };
     return found.live ? withKey(input, found.key) : { ok: false };
   }
 }
 
 function withKey(input: AuthorizeInput, key: ApiKey): Recognised {
+  const apiKeyId = toWireId('ak', key.apiKeyId);
   return {
     ok: true,
     input: {
       ...input,
       tenantId: key.tenantId,
-      apiKeyId: toWireId('ak', key.apiKeyId),
+      apiKeyId,
       assistantId: key.assistantId ?? input.assistantId,
       environment: key.environment ?? input.environment,
       critical: input.critical && key.allowCritical,
     },
-    models: key.models,
+    terms: { models: key.models, balanceId: key.prepaid ? balanceBudgetId(apiKeyId) : null },
   };
 }

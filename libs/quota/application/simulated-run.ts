@@ -20,6 +20,7 @@ import type { EstimateCall } from './estimate-call.js';
 import { asRun, inputOf, questionOfReport, runsTheSame, shortened, shortenedTo, type Estimated, type PastQuestion } from './past-question.js';
 import type { PastStep } from './past-steps.js';
 import type { Option, Options, PlanCandidates, PlanInput } from './plan-candidates.js';
+import { NO_TERMS } from './recognise-key.js';
 import type { QuotaStore, ReserveResult } from './quota-store.js';
 import type { TenantRules } from './rule-book.js';
 import { toDecision } from './tell-decision.js';
@@ -166,7 +167,7 @@ export class SimulatedRun {
     // Before, it ran as it ran.
     const estimated = judged ? question.estimated : asRun(question);
     const rules = { revision: 0, set, hasBudgets: true, ladder };
-    const plan: PlanInput = { input: question.input, tenant, rules, estimated, now: new Date(question.atMs), models: null };
+    const plan: PlanInput = { input: question.input, tenant, rules, estimated, now: new Date(question.atMs), terms: NO_TERMS };
     const asked = await askStore(this.tools.plans, plan, async (options) => await this.reserve(id, question, options));
     if (!judged) {
       this.fates.set(id, BEFORE);

@@ -54,7 +54,7 @@ export function toDecision(result: ReserveResult, told: Told): Decision {
     case 'refused':
       return {
         ...simple('block', 'ok'),
-        reason: reasonOfRefusal(result.refusal),
+        reason: reasonOfRefusal(result.refusal, result.limits),
         model: asked?.name ?? null,
         estimate: asked?.estimate ?? null,
         wallet: walletOf(result.wallet, told, result.refusal.claim === null),
@@ -85,7 +85,7 @@ function held(result: Extract<ReserveResult, { kind: 'held' }>, told: Told): Dec
   const refusing = result.would?.kind === 'refused' ? result.would.refusal : null;
   return {
     ...simple(verdict, 'ok'),
-    reason: differs && refusing !== null ? reasonOfRefusal(refusing) : reason,
+    reason: differs && refusing !== null ? reasonOfRefusal(refusing, result.limits) : reason,
     model: option?.name ?? null,
     hold: result.hold,
     estimate: option?.estimate ?? null,

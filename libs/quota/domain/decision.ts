@@ -2,6 +2,7 @@
 import type { Nano } from '#libs/kernel/index.js';
 import type { Hold } from './hold.js';
 import { IN_FLIGHT_RETRY_MS, type Refusal } from './judge.js';
+import { isKeyBalance, refusalOfBalance } from './key-balance.js';
 import type { Claim } from './limit.js';
 
 export const REASON_CODES = [
@@ -95,6 +96,8 @@ const MESSAGES: Record<ReasonCode, string> = {
   model_unpriced: 'this model has no price, so nothing can be promised for it',
   store_unavailable: 'the quota state cannot be reached at the moment',
 };
+/** Of a key whose own balance is gone. */
+export const KEY_FUNDS_MESSAGE = 'the prepaid balance of this key is used up; credit the key';
 const STORE_RETRY_MS = 1_000;
 const SCOPE_OF: Partial<Record<ReasonCode, Reason['scope']>> = { model_unpriced: 'model', model_not_allowed: 'model', key_revoked: 'key' };
 
@@ -104,12 +107,18 @@ export function reasonOf(code: ReasonCode): Reason {
   return { code, message: MESSAGES[code], scope: SCOPE_OF[code] ?? 'tenant', budgetId: null, retryAfterMs };
 }
 
-/** Why a limit or the wallet refused. */
-export function reasonOfRefusal({ code, claim, retryAfterMs }: Refusal): Reason {
-  return { ...reasonFor(code, claim), retryAfterMs };
+/** Why a limit or the wallet refused. @param limits the limits as they stand, to tell funds of a key from a budget */
+export function reasonOfRefusal({ code, claim, retryAfterMs }: Refusal, limits: readonly Pick<LimitLine, 'claim' | 'used'>[]): Reason {
+  const reason = { ...reasonFor(code, claim), retryAfterMs };
+  if (claim === null || !isKeyBalance(claim.budgetId)) return reason;
+  const usedNano = limits.find((line) => line.claim.counter === claim.counter)?.used ?? 0n;
+  const funds = refusalOfBalance({ grantedNano: claim.limit, usedNano }, claim.amount);
+  return { ...reason, code: funds, message: funds === 'insufficient_funds' ? KEY_FUNDS_MESSAGE : MESSAGES[funds] };
 }
 
 /** As {@link reasonOf}, because of a limit. */
 export function reasonFor(code: ReasonCode, claim: Claim | null): Reason {
-  return claim === null ? reasonOf(code) : { ...reasonOf(code), scope: claim.kind, budgetId: claim.budgetId, retryAfterMs: null };
+  return claim === null
+    ? reasonOf(code)
+    : { ...reasonOf(code), scope: claim.kind, budgetId: isKeyBalance(claim.budgetId) ? null : claim.budgetId, retryAfterMs: null };
 }

@@ -17,6 +17,7 @@ import {
   type Scope,
   type TopUp,
 } from './budget.js';
+import { keyOfBalance } from './key-balance.js';
 import { bucketMsOf, bucketStart, CONCURRENT_TTL_MS, type Claim, type Metric, type Window } from './limit.js';
 import { periodAt, type Span } from './period.js';
 
@@ -79,6 +80,13 @@ export class RuleSet {
 
   get isEmpty(): boolean {
     return this.rules.length === 0;
+  }
+
+  /** Whether the balance of a key is among the rules. */
+  hasBalance(budgetId: string): boolean {
+    const apiKeyId = keyOfBalance(budgetId);
+    const filed = apiKeyId === null ? undefined : this.filed.get(placeOf('api_key_id', apiKeyId));
+    return filed?.some(({ budget }) => budget.budgetId === budgetId) ?? false;
   }
 
   /** Every counter that a call asked for at `atMs` counts for. */

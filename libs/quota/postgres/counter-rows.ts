@@ -65,6 +65,8 @@ export async function forgetCounters(sql: Sql, now: Date): Promise<void> {
   const rounds = [
     'DELETE FROM quota.counter WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.counter WHERE expires_ms < $1 LIMIT $2))',
     'DELETE FROM quota.counter_value WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.counter_value WHERE expires_ms < $1 LIMIT $2))',
+    'DELETE FROM quota.rolling_crossing WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.rolling_crossing WHERE quiet_until_ms < $1 LIMIT $2))',
+    'DELETE FROM quota.rolling_watch WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.rolling_watch WHERE watch_until_ms < $1 LIMIT $2))',
     "DELETE FROM quota.placement WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.placement WHERE posted_at < to_timestamp($1 / 1000.0) - interval '40 days' LIMIT $2))",
   ];
   for (const round of rounds) while ((await sql.execute(round, [now.getTime(), FORGET_ROUND])) === FORGET_ROUND);

@@ -15,6 +15,7 @@ import {
   type OverrideRow,
   type TopUpRow,
 } from './budget-rows.js';
+import { balanceBudgetId } from '../domain/key-balance.js';
 import { raiseRevision } from './count-additions.js';
 
 const OVERRIDE_COLUMNS = 'tenant_id, budget_id, value_key, "values", limit_nano, limit_tokens, limit_requests, limit_concurrent';
@@ -67,8 +68,9 @@ export class PostgresBudgetStore extends BudgetStore {
 
   override async list(sql: Sql, tenantId: string, after: string | null, limit: number): Promise<Budget[]> {
     const rows = await sql.query<BudgetRow>(
-      `SELECT ${BUDGET_COLUMNS} FROM quota.budget WHERE tenant_id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR budget_id > $2) ORDER BY budget_id LIMIT $3`,
-      [tenantId, after, limit],
+      `SELECT ${BUDGET_COLUMNS} FROM quota.budget WHERE tenant_id = $1 AND deleted_at IS NULL AND NOT starts_with(budget_id, $4)
+         AND ($2::text IS NULL OR budget_id > $2) ORDER BY budget_id LIMIT $3`,
+      [tenantId, after, limit, balanceBudgetId('')],
     );
     return rows.map(fromBudgetRow);
   }

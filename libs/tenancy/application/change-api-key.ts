@@ -47,10 +47,13 @@ abstract class ApiKeyChange {
 
   protected async lockOwn(tx: Sql, { tenantId, apiKeyId }: KeyOf): Promise<ApiKey> {
     const key = await this.keys.lock(tx, apiKeyId);
-    if (key === null || key.tenantId !== tenantId)
-      throw new DomainError({ code: 'api_key.not_found', kind: 'not_found', publicMessage: 'there is no such key' });
+    if (key === null || key.tenantId !== tenantId) throw keyNotFound();
     return key;
   }
+}
+
+function keyNotFound(): DomainError {
+  return new DomainError({ code: 'api_key.not_found', kind: 'not_found', publicMessage: 'there is no such key' });
 }
 
 /** Makes a key. Its text is in the answer and nowhere else. */
@@ -98,14 +101,21 @@ export class RevokeApiKey extends ApiKeyChange {
 
 /**
  * Makes a second key with the same settings and its own id; the old one lives until it is revoked. At most two of one line live at once.
- * Limits that name the old id do not count for the new one: name both, or count by assistant or environment.
+ * Limits that name the old id do not count for the new one: name both, or count by assistant or environment. A key with a balance of its own
+ * is not rotated, for the balance is its id's: the new key would be another allowance.
  */
 export class RotateApiKey extends ApiKeyChange {
-  /** @throws DomainError api_key.not_found, api_key.not_live (409), api_key.two_live (409) */
+  /** @throws DomainError api_key.not_found, api_key.not_live (409), api_key.two_live (409), api_key.prepaid (409) */
   async execute(input: KeyOf): Promise<{ key: ApiKey; rawKey: string }> {
     return await this.change(async (tx, at) => {
       const old = await this.lockOwn(tx, input);
       if (!isLive(old, at)) throw new DomainError({ code: 'api_key.not_live', kind: 'conflict', publicMessage: 'a revoked or expired key cannot be rotated' });
+      if (old.prepaid)
+        throw new DomainError({
+          code: 'api_key.prepaid',
+          kind: 'conflict',
+          publicMessage: 'a key with its own balance cannot be rotated: make another with what is left as prepaid_usd, and revoke this one',
+        });
       const predecessor = old.replaces === null ? null : await this.keys.lock(tx, old.replaces);
       const relatives = [...(predecessor === null ? [] : [predecessor]), ...(await this.keys.successors(tx, old.apiKeyId))];
       if (relatives.some((key) => isLive(key, at)))
@@ -116,6 +126,21 @@ export class RotateApiKey extends ApiKeyChange {
       await this.note(tx, 'api_key.rotated', at, input.context, old, key);
       return { key, rawKey };
     });
+  }
+}
+
+/** Reads one of a tenant's keys. */
+export class FindApiKey {
+  constructor(
+    private readonly database: Database,
+    private readonly keys: ApiKeyStore,
+  ) {}
+
+  /** @throws DomainError api_key.not_found */
+  async execute(input: Pick<KeyOf, 'tenantId' | 'apiKeyId'>): Promise<ApiKey> {
+    const key = await this.keys.find(this.database, input.apiKeyId);
+    if (key === null || key.tenantId !== input.tenantId) throw keyNotFound();
+    return key;
   }
 }
 
@@ -140,6 +165,7 @@ function describe(key: ApiKey): Json {
     environment: key.environment,
     models: key.models === null ? null : [...key.models],
     allow_critical: key.allowCritical,
+    prepaid: key.prepaid,
     replaces: key.replaces === null ? null : toWireId('ak', key.replaces),
     expires_at: key.expiresAt?.toISOString() ?? null,
     revoked_at: key.revokedAt?.toISOString() ?? null,

@@ -11,6 +11,8 @@ export interface ApiKeySettings {
   /** Names of models, or beginnings of names followed by `*`; null: every model. */
   readonly models: readonly string[] | null;
   readonly allowCritical: boolean;
+  /** It has a balance of its own, kept by quota; decided when the key is made, before anybody knows its text. */
+  readonly prepaid: boolean;
   readonly expiresAt: Date | null;
 }
 

@@ -5,7 +5,7 @@ import type { ApiKey } from '../domain/api-key.js';
 
 // Named as the program names them: the driver's row is the key.
 const COLUMNS = `api_key_id AS "apiKeyId", public_id AS "publicId", secret_hash AS "secretHash", tenant_id AS "tenantId", name, app, assistant_id AS "assistantId", workflow,
-  environment, models, allow_critical AS "allowCritical", replaces, created_at AS "createdAt", expires_at AS "expiresAt", revoked_at AS "revokedAt"`;
+  environment, models, allow_critical AS "allowCritical", prepaid, replaces, created_at AS "createdAt", expires_at AS "expiresAt", revoked_at AS "revokedAt"`;
 
 export class PostgresApiKeyStore extends ApiKeyStore {
   override async findByPublicId(sql: Sql, publicId: string): Promise<ApiKey | null> {
@@ -36,8 +36,8 @@ export class PostgresApiKeyStore extends ApiKeyStore {
   override async insert(tx: Sql, key: ApiKey): Promise<boolean> {
     if ((await tx.query('SELECT FROM tenancy.tenant WHERE tenant_id = $1 FOR SHARE', [key.tenantId])).length === 0) return false;
     await tx.execute(
-      `INSERT INTO tenancy.api_key (api_key_id, public_id, secret_hash, tenant_id, name, app, assistant_id, workflow, environment, models, allow_critical, replaces,
-         created_at, expires_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text[], $11, $12, $13, $14, $15)`,
+      `INSERT INTO tenancy.api_key (api_key_id, public_id, secret_hash, tenant_id, name, app, assistant_id, workflow, environment, models, allow_critical, prepaid,
+         replaces, created_at, expires_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text[], $11, $12, $13, $14, $15, $16)`,
       [
         key.apiKeyId,
         key.publicId,
@@ -50,6 +50,7 @@ export class PostgresApiKeyStore extends ApiKeyStore {
         key.environment,
         key.models === null ? null : textArray(key.models),
         key.allowCritical,
+        key.prepaid,
         key.replaces,
         key.createdAt,
         key.expiresAt,

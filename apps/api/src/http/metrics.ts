@@ -13,11 +13,23 @@ export class Metrics {
 
   /** Calls that were allowed while the quota state could not be reached. */
   countBypasses(count: () => number): void {
-    const name = 'tollgate_authorize_bypassed_total';
+    this.count('tollgate_authorize_bypassed_total', 'Calls allowed by on_store_failure while the quota state could not be reached', count);
+  }
+
+  /** Attempts to note, tell or raise an alert that failed. */
+  countAlertFailures(count: () => number): void {
+    this.count(
+      'tollgate_alert_failures_total',
+      'Attempts to note, tell or raise an alert that failed; what it is about was booked, and it is tried again',
+      count,
+    );
+  }
+
+  private count(name: string, help: string, count: () => number): void {
     register.removeSingleMetric(name);
     const counter = new Counter({
       name,
-      help: 'Calls allowed by on_store_failure while the quota state could not be reached',
+      help,
       collect: () => {
         counter.reset();
         counter.inc(count());

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { formatUsd, toWireId } from '#libs/kernel/index.js';
-import type { AuthorizeInput, Decision, LimitLine, WalletLimit } from '#libs/quota/index.js';
+import { keyOfBalance, type AuthorizeInput, type Decision, type LimitLine, type WalletLimit } from '#libs/quota/index.js';
 import type { authorizeAnswer, authorizeBody } from './authorize.schemas.js';
 
 type Body = z.infer<typeof authorizeBody>;
@@ -66,7 +66,7 @@ export function limitWire({ claim, used, held, binding }: LimitLine): NonNullabl
   const endsAtMs = claim.window.kind === 'fixed' ? claim.window.endsAtMs : null;
   return {
     kind: claim.kind,
-    id: claim.budgetId,
+    id: keyOfBalance(claim.budgetId) ?? claim.budgetId,
     metric: claim.metric,
     limit: amount(claim.limit),
     used: amount(used),

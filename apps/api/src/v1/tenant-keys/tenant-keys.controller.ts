@@ -1,8 +1,10 @@
 import { Body, Controller, Delete, Get, Param, Post, Query } from '@nestjs/common';
-import { ApiCreatedResponse, ApiOkResponse, ApiTags } from '@nestjs/swagger';
-import { DomainError, fromWireId, toWireId } from '#libs/kernel/index.js';
-import { CreateApiKey, ListApiKeys, RevokeApiKey, RotateApiKey, TenantDirectory, type ApiKey, type Caller } from '#libs/tenancy/index.js';
+import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiTags } from '@nestjs/swagger';
+import { DomainError, formatUsd, fromWireId, toWireId } from '#libs/kernel/index.js';
+import { CreditKey, ReadKeyBalances, type KeyBalance } from '#libs/quota/index.js';
+import { CreateApiKey, FindApiKey, ListApiKeys, RevokeApiKey, RotateApiKey, TenantDirectory, type ApiKey, type Caller } from '#libs/tenancy/index.js';
 import { CurrentCaller, RequestId, RequireScope } from '../../http/access.js';
+import { IdempotencyKey } from '../../http/idempotency-key.js';
 import { decodeCursor, toPage, type Page } from '../../http/schemas.js';
 import { tenantNotFound } from '../../http/tenant-access.js';
 import { tenantId } from '../tenants/tenants.schemas.js';
@@ -11,10 +13,14 @@ import {
   apiKeyPage,
   apiKeyWire,
   createApiKeyBody,
+  creditKeyBody,
+  keyCreditWire,
   listApiKeysQuery,
   newApiKeyWire,
   type ApiKeyWire,
   type CreateApiKeyBody,
+  type CreditKeyBody,
+  type KeyCreditWire,
   type ListApiKeysQuery,
   type NewApiKeyWire,
 } from './tenant-keys.schemas.js';
@@ -27,10 +33,13 @@ export class TenantKeysController {
     private readonly rotateKey: RotateApiKey,
     private readonly revokeKey: RevokeApiKey,
     private readonly listKeys: ListApiKeys,
+    private readonly findKey: FindApiKey,
+    private readonly creditKey: CreditKey,
+    private readonly readBalances: ReadKeyBalances,
     private readonly tenants: TenantDirectory,
   ) {}
 
-  /** Makes a key for one of the tenant's apps, to be sent as `api_key` to authorize. Its own limit is a budget with `scope: {api_key_id}`. */
+  /** Makes a key for one of the tenant's apps, to be sent as `api_key` to authorize. Its own limit is a budget with `scope: {api_key_id}`, or a balance of its own. */
   @Post()
   @RequireScope('admin')
   @ApiCreatedResponse({ standardSchema: newApiKeyWire })
@@ -40,6 +49,8 @@ export class TenantKeysController {
     @CurrentCaller() caller: Caller,
     @RequestId() requestId: string,
   ): Promise<NewApiKeyWire> {
+    const context = { actor: caller.actor, requestId };
+    const amountNano = body.prepaid_usd ?? null;
     const { key, rawKey } = await this.createKey.execute({
       tenantId: tenant,
       settings: {
@@ -50,11 +61,15 @@ export class TenantKeysController {
         environment: body.environment ?? null,
         models: body.models ?? null,
         allowCritical: body.allow_critical,
+        prepaid: amountNano !== null,
         expiresAt: body.expires_at ?? null,
       },
-      context: { actor: caller.actor, requestId },
+      context,
     });
-    return { ...toWire(key), key: rawKey };
+    // Before anybody knows the key's text; one whose balance was never opened is refused.
+    if (amountNano !== null)
+      await this.creditKey.execute({ tenantId: tenant, apiKeyId: toWireId('ak', key.apiKeyId), amountNano, reference: null, idempotencyKey: null, context });
+    return { ...(await this.withBalance(key)), key: rawKey };
   }
 
   @Get()
@@ -71,7 +86,45 @@ export class TenantKeysController {
       before: before?.[0] === undefined ? null : fromWireId('ak', before[0]),
       limit: query.limit + 1,
     });
-    return toPage(rows, query.limit, (key) => [toWireId('ak', key.apiKeyId)], toWire);
+    const balances = await this.balancesOf(tenant, rows);
+    return toPage(
+      rows,
+      query.limit,
+      (key) => [toWireId('ak', key.apiKeyId)],
+      (key) => toWire(key, balances),
+    );
+  }
+
+  @Get(':api_key_id')
+  @RequireScope('admin')
+  @ApiOkResponse({ standardSchema: apiKeyWire })
+  async get(@Param('tenant_id', { schema: tenantId }) tenant: string, @Param('api_key_id', { schema: apiKeyId }) id: string): Promise<ApiKeyWire> {
+    return await this.withBalance(await this.findKey.execute({ tenantId: tenant, apiKeyId: uuidOf(id) }));
+  }
+
+  /** More for a key with a balance of its own. It moves no money: the tenant pays for its calls, and has to have enough. */
+  @Post(':api_key_id/credits')
+  @RequireScope('admin')
+  @ApiHeader({ name: 'Idempotency-Key', required: false })
+  @ApiCreatedResponse({ standardSchema: keyCreditWire })
+  async credit(
+    @Param('tenant_id', { schema: tenantId }) tenant: string,
+    @Param('api_key_id', { schema: apiKeyId }) id: string,
+    @Body({ schema: creditKeyBody }) body: CreditKeyBody,
+    @CurrentCaller() caller: Caller,
+    @RequestId() requestId: string,
+    @IdempotencyKey() key: string | null,
+  ): Promise<KeyCreditWire> {
+    const input = { tenantId: tenant, apiKeyId: toWireId('ak', uuidOf(id)), amountNano: body.amount_usd, reference: body.reference ?? null };
+    const credit = await this.creditKey.execute({ ...input, idempotencyKey: key, context: { actor: caller.actor, requestId } });
+    if (credit === null) throw keyNotFound();
+    return {
+      credit_id: credit.creditId,
+      api_key_id: credit.apiKeyId,
+      amount_usd: formatUsd(credit.amountNano),
+      reference: credit.reference,
+      created_at: credit.createdAt.toISOString(),
+    };
   }
 
   /** Revokes the key: this process refuses it at once, every other within a second. */
@@ -84,7 +137,7 @@ export class TenantKeysController {
     @CurrentCaller() caller: Caller,
     @RequestId() requestId: string,
   ): Promise<ApiKeyWire> {
-    return toWire(await this.revokeKey.execute({ tenantId: tenant, apiKeyId: uuidOf(id), context: { actor: caller.actor, requestId } }));
+    return await this.withBalance(await this.revokeKey.execute({ tenantId: tenant, apiKeyId: uuidOf(id), context: { actor: caller.actor, requestId } }));
   }
 
   /** Makes a second key with the same settings; the old one lives until it is revoked. */
@@ -98,17 +151,43 @@ export class TenantKeysController {
     @RequestId() requestId: string,
   ): Promise<NewApiKeyWire> {
     const { key, rawKey } = await this.rotateKey.execute({ tenantId: tenant, apiKeyId: uuidOf(id), context: { actor: caller.actor, requestId } });
-    return { ...toWire(key), key: rawKey };
+    return { ...toWire(key, new Map()), key: rawKey };
+  }
+
+  private async withBalance(key: ApiKey): Promise<ApiKeyWire> {
+    return toWire(key, await this.balancesOf(key.tenantId, [key]));
+  }
+
+  private async balancesOf(tenant: string, keys: readonly ApiKey[]): Promise<ReadonlyMap<string, KeyBalance>> {
+    const apiKeyIds = keys.filter(({ prepaid }) => prepaid).map((key) => toWireId('ak', key.apiKeyId));
+    return await this.readBalances.execute({ tenantId: tenant, apiKeyIds });
   }
 }
 
 function uuidOf(wireId: string): string {
   const uuid = fromWireId('ak', wireId);
-  if (uuid === null) throw new DomainError({ code: 'api_key.not_found', kind: 'not_found', publicMessage: 'there is no such key' });
+  if (uuid === null) throw keyNotFound();
   return uuid;
 }
 
-function toWire(key: ApiKey): ApiKeyWire {
+function keyNotFound(): DomainError {
+  return new DomainError({ code: 'api_key.not_found', kind: 'not_found', publicMessage: 'there is no such key' });
+}
+
+const EMPTY_BALANCE: KeyBalance = { grantedNano: 0n, usedNano: 0n, heldNano: 0n };
+
+function toPrepaidWire({ grantedNano, usedNano, heldNano }: KeyBalance): NonNullable<ApiKeyWire['prepaid']> {
+  const left = grantedNano - usedNano;
+  return {
+    granted_usd: formatUsd(grantedNano),
+    used_usd: formatUsd(usedNano),
+    held_usd: heldNano === null ? null : formatUsd(heldNano),
+    // What ran beyond its estimate is owed by the tenant's wallet, and by the next credit of the key.
+    available_usd: heldNano === null ? null : formatUsd(left - heldNano),
+  };
+}
+
+function toWire(key: ApiKey, balances: ReadonlyMap<string, KeyBalance>): ApiKeyWire {
   return {
     api_key_id: toWireId('ak', key.apiKeyId),
     tenant_id: key.tenantId,
@@ -123,5 +202,6 @@ function toWire(key: ApiKey): ApiKeyWire {
     created_at: key.createdAt.toISOString(),
     expires_at: key.expiresAt?.toISOString() ?? null,
     revoked_at: key.revokedAt?.toISOString() ?? null,
+    prepaid: key.prepaid ? toPrepaidWire(balances.get(toWireId('ak', key.apiKeyId)) ?? EMPTY_BALANCE) : null,
   };
 }
