@@ -53,7 +53,8 @@ export class NaiveQuota {
 
   end(hold: NaiveHold, state: 'settled' | 'released' | 'unresolved', now: number): void {
     hold.state = state;
-    hold.endedAt = now;
+    // A repeat is told so for fifteen minutes from when the call stopped running, also where its charge or a late report came after that.
+    hold.endedAt ??= now;
   }
 
   capture(id: string, amount: bigint, closes: boolean, provisional: boolean, now: number): void {
