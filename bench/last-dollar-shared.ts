@@ -114,11 +114,12 @@ async function lose(session: BenchSession, others: Subject[], tenantId: string, 
   }
   const recoveryMs = performance.now() - lostAt;
   const stuckNano = nano(left.available_usd) + nano(left.held_usd);
-  others[1] = await session.startAnother('third');
+  const fourth = await session.startAnother('third');
+  others[1] = fourth;
   await second.call('POST', `/v1/tenants/${tenantId}/credits`, { amount_usd: '1.00', kind: 'paid' });
   while (nano((await balance()).available_usd) < CREDIT_NANO) await delay(POLL_MS);
   const after = new Callers(tenantId);
-  const recovered = [first, second, others[1] as Subject];
+  const recovered = [first, second, fourth];
   await Promise.all(Array.from({ length: ASKED }, async (_value, index) => await after.ask(recovered[index % 3] as Subject)));
   const allowed = after.askedAt.length;
   return {

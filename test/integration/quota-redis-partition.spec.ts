@@ -37,11 +37,10 @@ describeWithRedis('F24 a process that is cut off', () => {
     const url = new URL(database.url);
     toPostgres = await startTcpProxy({ host: url.hostname, port: Number(url.port) });
     url.port = String(toPostgres.port);
-    const role = process.env['TOLLGATE_TEST_ROLE'] || null;
     behind = new Database({
       connectionString: url.href,
       maxConnections: 10,
-      role,
+      role: null,
       applicationName: 'cut-off',
       statementTimeoutMs: 2_000,
       connectTimeoutMs: 1_000,

@@ -45,6 +45,9 @@ export interface TestApi {
 
 export const TEST_ADMIN_KEY = 'test-admin-key-of-this-run-only';
 
+/** A test's outcome must not depend on how busy the machine is. */
+const ENVIRONMENT = { LOG_LEVEL: 'silent', TOLLGATE_STORE_DEADLINE_MS: '60000' };
+
 export async function startTestApi(
   options: {
     clock?: FixedClock;
@@ -66,8 +69,7 @@ export async function startTestApi(
   for (const [name, check] of Object.entries(options.health ?? {})) health.add(name, check);
   const api = await createApi({
     health,
-    // A test's outcome must not depend on how busy the machine is.
-    config: loadConfig({ LOG_LEVEL: 'silent', TOLLGATE_STORE_DEADLINE_MS: '60000', ...options.environment }),
+    config: loadConfig({ ...ENVIRONMENT, ...options.environment }),
     database: database.db,
     clock,
     adminKey: TEST_ADMIN_KEY,
@@ -104,10 +106,7 @@ export async function startTestApi(
     fence,
     app: api.app,
     call,
-    loseState: async () => {
-      fence.lose();
-      await fence.retake(database.db);
-    },
+    loseState: async () => await fence.renew(database.db),
     makeKey: async (key) => {
       const { body, status } = await call('POST', '/v1/service-keys', { body: { name: 'test key', ...key } });
       if (status !== 201) throw new Error(`no key was made: ${JSON.stringify(body)}`);

@@ -28,6 +28,11 @@ export class TestFence extends QuotaFence {
     for (const listener of this.listeners) listener();
   }
 
+  async renew(database: Database): Promise<void> {
+    this.lose();
+    await this.retake(database);
+  }
+
   async retake(database: Database): Promise<void> {
     this.epoch = await takeEpoch(database, new Date(0));
   }

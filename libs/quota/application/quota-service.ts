@@ -4,13 +4,13 @@
  * PostgreSQL first has a deadline, after which the caller goes by its tenant's policy and a promise that comes late is taken back.
  */
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
-import { digest128Hex, DomainError, MINUTE_MS, type Clock, type Nano } from '#libs/kernel/index.js';
+import { digest128Hex, DomainError, type Clock, type Nano } from '#libs/kernel/index.js';
 import { endHold, NOT_PROMISED, type Hold } from '../domain/hold.js';
-import { availableOf } from '../domain/wallet.js';
+import { CeilingChunks } from './ceiling-chunks.js';
 import { CeilingRaises, type CommitCeilings } from './ceiling-raises.js';
 import type { HoldJournal } from './hold-journal.js';
 import type { QuotaFence } from './ports.js';
-import type { EndResult, ExtendCommand, ExtendResult, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot, WalletView } from './quota-store.js';
+import type { EndResult, ExtendCommand, ExtendResult, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot } from './quota-store.js';
 import { UnrecordedClaims } from './unrecorded-claims.js';
 
 /** Reads snapshots and commits ceilings for an epoch. @throws DomainError storage.unavailable, quota.stale_epoch */
@@ -23,10 +23,6 @@ export interface QuotaTruth {
 const LOAD_BATCH = 500;
 /** Each try follows a load or a raise; the deadline ends the rest. */
 const MAX_TRIES = 20;
-/** A chunk covers at least this many calls like the one that asks, or the call is committed by itself (strict). */
-const CALLS_PER_CHUNK = 16n;
-/** What a chunk covers of a tenant whose rate is not known yet. */
-const FIRST_CHUNK_CALLS = 256n;
 /** A ceiling is raised ahead when it covers fewer calls than this. */
 const RAISE_AHEAD_CALLS = 64n;
 /** A server is asked who it is and given its epoch within this. */
@@ -34,25 +30,15 @@ const NEW_EPOCH_MS = 20;
 /** API processes that may share a store before what all of them have not written yet exceeds what is fenced after a loss. */
 const SHARING_PROCESSES = 8n;
 
-/** Tenants whose rate is remembered: those that raised last. The others get a first chunk again. */
-const RATES_KEPT = 10_000;
-
-interface Raise {
-  readonly atMs: number;
-  readonly promisedNano: Nano;
-}
-
 export class QuotaService {
   private readonly loading = new Map<string, Promise<void>>();
   private toLoad: { tenantId: string; resolve: () => void; reject: (error: unknown) => void }[] = [];
   private loadingNow = false;
   private readonly raises: CeilingRaises;
   private readonly raising = new Map<string, Promise<boolean>>();
-  /** What those who wait for a higher ceiling ask for together: one raise serves them all. */
-  private readonly demand = new Map<string, Nano>();
   /** Holds that nobody was told of yet; a repeat of the call may be told before its first asker. */
   private readonly unanswered = new Set<string>();
-  private readonly lastRaise = new Map<string, Raise>();
+  private readonly chunks: CeilingChunks;
   private readonly unrecorded: UnrecordedClaims;
   private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
 
@@ -64,6 +50,7 @@ export class QuotaService {
     private readonly clock: Clock,
     private readonly settings: { readonly storeDeadlineMs: number },
   ) {
+    this.chunks = new CeilingChunks(() => this.nowMs());
     this.raises = new CeilingRaises(async () => await journal.flush(), truth.raise);
     this.unrecorded = new UnrecordedClaims(fence.exclusive ? 1n : SHARING_PROCESSES);
     journal.onRecorded((holds) => {
@@ -72,7 +59,7 @@ export class QuotaService {
       void this.store.recorded(holds).catch(() => undefined);
     });
     fence.onLost(() => {
-      this.lastRaise.clear();
+      this.chunks.forgetRates();
       void (fence.exclusive ? this.store.forgetAll() : this.forgetUnwritten()).catch(() => undefined);
     });
   }
@@ -205,7 +192,7 @@ export class QuotaService {
       if (result.kind === 'unknown') await this.loadAnew(command.tenantId);
       // Its first asker may still wait for the commit: the same answer must not be given before it, nor if it fails.
       else if (result.kind === 'replayed' && this.fence.exclusive && !this.journal.isCommitted(result.hold.holdId)) await this.journal.flush();
-      else if (result.kind === 'above_ceiling') current = await this.inDemand(current, () => this.coverOrCommit(current));
+      else if (result.kind === 'above_ceiling') current = await this.chunks.inDemand(current, () => this.coverOrCommit(current));
       else return await this.secure(result, current, epoch);
       epoch = this.assertMayPromise(command.tenantId);
       result = await this.store.reserve(current);
@@ -261,10 +248,10 @@ export class QuotaService {
   private async raiseAhead(command: ReserveCommand): Promise<void> {
     const wallet = await this.store.wallet(command.tenantId);
     if (wallet === 'unknown') return;
-    const chunkNano = this.chunkOf(command, wallet);
+    const chunkNano = this.chunks.chunkOf(command, wallet);
     // Near the end of a balance the chunk shrinks with it: then the ceiling stands high enough as it is.
     if (chunkNano === null || wallet.promisedNano + chunkNano <= wallet.ceilingNano + chunkNano / 2n) return;
-    this.noteRaise(command.tenantId, wallet.promisedNano);
+    this.chunks.noteRaise(command.tenantId, wallet.promisedNano);
     await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + chunkNano);
   }
 
@@ -272,50 +259,11 @@ export class QuotaService {
   private async coverOrCommit(command: ReserveCommand): Promise<ReserveCommand> {
     const wallet = await this.store.wallet(command.tenantId);
     if (wallet === 'unknown') return command;
-    const chunkNano = this.chunkOf(command, wallet);
+    const chunkNano = this.chunks.chunkOf(command, wallet);
     if (chunkNano === null) return { ...command, strict: true };
-    this.noteRaise(command.tenantId, wallet.promisedNano);
-    const raised = await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + this.demandOf(command, wallet) + chunkNano);
+    this.chunks.noteRaise(command.tenantId, wallet.promisedNano);
+    const raised = await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + this.chunks.demandOf(command, wallet) + chunkNano);
     return raised ? command : { ...command, strict: true };
-  }
-
-  private async inDemand<T>(command: ReserveCommand, work: () => Promise<T>): Promise<T> {
-    const amountNano = dearestOf(command);
-    this.addDemand(command.tenantId, amountNano);
-    return await work().finally(() => this.addDemand(command.tenantId, -amountNano));
-  }
-
-  private addDemand(tenantId: string, amountNano: Nano): void {
-    const sum = (this.demand.get(tenantId) ?? 0n) + amountNano;
-    if (sum === 0n) this.demand.delete(tenantId);
-    else this.demand.set(tenantId, sum);
-  }
-
-  /** At most what is left: more than that is refused by the wallet anyway. */
-  private demandOf(command: ReserveCommand, wallet: WalletView): Nano {
-    const waitingNano = this.demand.get(command.tenantId) ?? dearestOf(command);
-    const available = command.enforce ? availableOf(wallet, command.rule) : null;
-    return available !== null && waitingNano > available ? available : waitingNano;
-  }
-
-  private chunkOf(command: ReserveCommand, wallet: WalletView & { readonly promisedNano: Nano }): Nano | null {
-    const available = command.enforce ? availableOf(wallet, command.rule) : null;
-    return chunkFor(available, dearestOf(command), this.burnOfAMinute(command.tenantId, wallet.promisedNano, this.nowMs()));
-  }
-
-  /** What the tenant promised in a minute, at the rate since its ceiling was raised last. */
-  private burnOfAMinute(tenantId: string, promisedNano: Nano, nowMs: number): Nano {
-    const last = this.lastRaise.get(tenantId);
-    if (!last || promisedNano <= last.promisedNano) return 0n;
-    const elapsedMs = BigInt(Math.max(1, nowMs - last.atMs));
-    return ((promisedNano - last.promisedNano) * BigInt(MINUTE_MS)) / elapsedMs;
-  }
-
-  private noteRaise(tenantId: string, promisedNano: Nano): void {
-    this.lastRaise.delete(tenantId);
-    this.lastRaise.set(tenantId, { atMs: this.nowMs(), promisedNano });
-    const oldest = this.lastRaise.size > RATES_KEPT ? this.lastRaise.keys().next().value : undefined;
-    if (oldest !== undefined) this.lastRaise.delete(oldest);
   }
 
   private async raise(tenantId: string, promisedNano: Nano, ceilingNano: Nano): Promise<boolean> {
@@ -400,27 +348,9 @@ export class QuotaService {
   }
 }
 
-/** What a candidate takes of the wallet at most: a ladder may be dearer than what was asked for. */
-function dearestOf({ candidates: [asked, ...ladder] }: ReserveCommand): Nano {
-  return ladder.reduce((dearest, { amountNano }) => (amountNano > dearest ? amountNano : dearest), asked.amountNano);
-}
-
 /** Hex of the 128-bit digest under which a call is remembered. */
 export function callDigestOf(tenantId: string, callId: string): string {
   return digest128Hex('quota.call', tenantId, callId);
-}
-
-/**
- * A minute's burn, but at most a quarter of what is left, so that a crash hides at most that; null when that is too little for a few
- * calls. Without a limit (`availableNano` null) nothing is lost by hiding more.
- */
-function chunkFor(availableNano: Nano | null, amountNano: Nano, burnNano: Nano): Nano | null {
-  const firstNano = amountNano * FIRST_CHUNK_CALLS;
-  const wantedNano = burnNano > firstNano ? burnNano : firstNano;
-  if (availableNano === null) return wantedNano;
-  const quarterNano = availableNano / 4n;
-  const chunkNano = quarterNano < wantedNano ? quarterNano : wantedNano;
-  return chunkNano >= amountNano * CALLS_PER_CHUNK ? chunkNano : null;
 }
 
 function unavailable(code: string, publicMessage: string): DomainError {
