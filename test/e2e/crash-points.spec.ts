@@ -36,6 +36,7 @@ const LEFT_OUT: readonly (readonly [RegExp, string])[] = [
   [/nameValues#3|raiseRevision|readFull#1/, 'a budget with ten thousand counters'],
   [/read-limits|crossing-reader|budget-store\.ts .*\.values#|standingRows/, 'reads of limits and crossings, promise nothing'],
   [/tell-crossings|relay-outbox/, 'tells people what was booked, after its commit and at least once: see threshold-alerts.spec.ts'],
+  [/rolling-windows/, 'further statements of the posting transaction beside those of crossings, in which is died; no scene has a rolling budget'],
   [/key-balances|credit-key|key-credit-store/, 'balances of keys: opened and credited by an operator, held and booked as any budget'],
   [/recognise-key|maySetUpTenants/, 'keys of tenants and who may set up tenants: read before anything is promised'],
   [/PlanCandidates|askOnce#[34]/, 'routes and shorter answers: what to ask for is worked out without a promise, and then the same reservation'],
