@@ -17,6 +17,7 @@ import { SourceAuthorizeHeaders20261122000850 } from './20261122000850-source-au
 import { Alerting20261122000900 } from './20261122000900-alerting.js';
 import { LedgerLotsByTenant20261122000910 } from './20261122000910-ledger-lots-by-tenant.js';
 import { QuotaRedis20261122000950 } from './20261122000950-quota-redis.js';
+import { QuotaLeases20261122001000 } from './20261122001000-quota-leases.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -36,4 +37,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   Alerting20261122000900,
   LedgerLotsByTenant20261122000910,
   QuotaRedis20261122000950,
+  QuotaLeases20261122001000,
 ];

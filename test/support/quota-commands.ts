@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import type { BookedBatch, Candidate, QuotaStore, ReserveCommand, TenantSnapshot } from '../../libs/quota/application/quota-store.js';
 import type { CallFacts, Hold } from '../../libs/quota/domain/hold.js';
+import { leaseKey, type LeaseGrant } from '../../libs/quota/domain/lease.js';
 import { bucketStart, type Claim, type CounterDelta, type Window } from '../../libs/quota/domain/limit.js';
 import { FACTS } from '../../libs/quota/testing/quota-world.js';
 
@@ -61,6 +62,9 @@ export class TenantTruth {
   readonly holdIds: string[] = [];
   /** Open holds as rows: as they were when a store last knew the tenant. */
   rows: readonly Hold[] = [];
+  /** Grants as rows: as they were told or lowered last. */
+  readonly leases = new Map<string, LeaseGrant>();
+  leaseVersion = 10n;
   private readonly used = new Map<string, CounterDelta>();
 
   constructor(readonly tenantId: string) {}
@@ -84,6 +88,7 @@ export class TenantTruth {
       rulesRevision: this.rules,
       counters: [...this.used.values()],
       fencedUntilMs: this.fencedUntilMs,
+      leases: { grants: [...this.leases.values()], from: this.leaseVersion },
     };
   }
 }
@@ -119,6 +124,14 @@ export interface Command {
 
 const amounts = fc.oneof({ weight: 8, arbitrary: fc.bigInt({ min: 0n, max: 60n }) }, { weight: 1, arbitrary: fc.constantFrom(HUGE, HUGE + 1n) });
 
+/** What of a claim is leased: of most of them nothing. */
+const LEASES = [
+  { block: 100, downgrade: 80, isFinal: false },
+  { block: 100, downgrade: 80, isFinal: true },
+  { block: null, downgrade: 80, isFinal: true },
+  { block: 100, downgrade: null, isFinal: true },
+] as const;
+
 const claims = fc.subarray([...COUNTERS], { minLength: 0 }).chain((kinds) =>
   fc.tuple(
     ...kinds.map((kind) =>
@@ -133,11 +146,16 @@ const claims = fc.subarray([...COUNTERS], { minLength: 0 }).chain((kinds) =>
           rate: fc.boolean(),
           enforced: fc.constantFrom(true, true, true, false),
           silent: fc.constantFrom(false, false, false, true),
+          lease: fc.constantFrom(undefined, undefined, ...LEASES),
         })
         .map((more) => claimOn(kind, more)),
     ),
   ),
 );
+
+const PERCENTS = [80, 100];
+/** Few, so that commands meet the same ones. */
+const LEASED = COUNTERS.filter(({ counter }) => ['month usd', 'ten minutes usd', 'running'].includes(counter));
 
 const candidates = fc.array(fc.record({ amountNano: amounts, claims }), { minLength: 1, maxLength: 3 });
 const rule = fc.constantFrom(0n, 0n, 100n, 4n * HUGE, null).map((creditLimitNano) => ({ creditLimitNano }));
@@ -319,6 +337,55 @@ const raise = fc.record({ tenant: fc.nat(1), more: fc.bigInt({ min: -10n, max: 5
   },
 }));
 
+const leased = fc.record({
+  tenant: fc.nat(1),
+  kind: fc.constantFrom(...LEASED),
+  percent: fc.constantFrom(...PERCENTS),
+  granted: fc.bigInt({ min: 0n, max: 150n }),
+  fenced: fc.constantFrom(0n, 0n, 7n),
+});
+
+const leaseOf = (tenant: TenantTruth, kind: CounterKind, percent: number, granted: bigint, fenced: bigint): LeaseGrant => {
+  tenant.leaseVersion += 2n;
+  return {
+    lease: leaseKey(kind.counter, percent),
+    granted,
+    fenced,
+    version: tenant.leaseVersion,
+    endsAtMs: kind.window.kind === 'fixed' ? kind.window.endsAtMs : null,
+  };
+};
+
+const grant = fc.tuple(leased, fc.constantFrom(0n, 0n, 0n, 1n, 20n)).map(([drawn, late]): Command => ({
+  name: late === 0n ? 'grant' : 'late grant',
+  tenant: drawn.tenant,
+  prepare: (truth) => {
+    const tenant = truth.tenant(drawn.tenant);
+    const row = leaseOf(tenant, drawn.kind, drawn.percent, drawn.granted, drawn.fenced);
+    if (late === 0n) tenant.leases.set(row.lease, row);
+    const { nowMs } = truth;
+    return async (store) => await store.grant(tenant.tenantId, [{ ...row, version: row.version - late }], nowMs);
+  },
+}));
+
+const lower = fc
+  .record({ of: leased, part: fc.constantFrom('all' as const, 'half' as const), onlyAt: fc.constantFrom(null, null, 0n, 5n), late: fc.constantFrom(0n, 0n, 4n) })
+  .map(({ of, part, onlyAt, late }): Command => ({
+    name: 'lower lease',
+    tenant: of.tenant,
+    prepare: (truth) => {
+      const tenant = truth.tenant(of.tenant);
+      const known = tenant.leases.get(leaseKey(of.kind.counter, of.percent));
+      const row = leaseOf(tenant, of.kind, of.percent, known?.granted ?? of.granted, known?.fenced ?? 0n);
+      const input = { tenantId: tenant.tenantId, grant: { ...row, version: row.version - late }, part, onlyAt, nextVersion: row.version + 1n, nowMs: truth.nowMs };
+      return async (store) => {
+        const result = await store.lowerLease(input);
+        if (result.kind === 'looked') tenant.leases.set(row.lease, { ...row, granted: result.granted });
+        return result;
+      };
+    },
+  }));
+
 const change = fc.record({ tenant: fc.nat(1) }).map(({ tenant }): Command => ({
   name: 'change rules',
   prepare: (truth) => {
@@ -350,6 +417,8 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
   { weight: 5, arbitrary: pass },
   { weight: 3, arbitrary: fc.constant(expire) },
   { weight: 4, arbitrary: raise },
+  { weight: 5, arbitrary: grant },
+  { weight: 3, arbitrary: lower },
   { weight: 1, arbitrary: change },
   { weight: 1, arbitrary: forget },
   { weight: 1, arbitrary: crash },

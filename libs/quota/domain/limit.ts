@@ -4,6 +4,8 @@
  * Every number is an integer of at most 9e15 either way, and sums are compared by subtraction, so that stores with doubles stay exact.
  */
 
+import type { Lease } from './lease.js';
+
 export const METRICS = ['usd', 'tokens', 'requests', 'concurrent'] as const;
 /** `usd` counts nano-USD. */
 export type Metric = (typeof METRICS)[number];
@@ -42,6 +44,8 @@ export interface Claim {
   readonly enforced: boolean;
   /** Taken, and neither refused nor told: what it counts is not exact yet, or it is paused. */
   readonly silent: boolean;
+  /** Of a budget that all tenants share: its counter is the tenant's, and bounded by the tenant's grants as well. */
+  readonly lease?: Lease | undefined;
 }
 
 /** What a hold keeps of a counter, remembered so that its end touches the same one (H8). */

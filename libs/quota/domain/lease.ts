@@ -1,0 +1,122 @@
+/**
+ * A budget shared by all tenants, as one tenant sees it: its own counter, bounded by what the tenant was granted of the shared limit. Grants
+ * are leased from a pool that never gives out more than the limit, so whatever tenants do at the same moment, what they hold and have used
+ * together stays within it. Each percent of the limit at which something happens is a pool of its own over the same counters: what may be
+ * used below 80 % is leased apart from what may be used at all, and neither can be passed by all tenants together.
+ */
+import type { Metric } from './limit.js';
+
+/** What of a claim is leased. */
+export interface Lease {
+  /** Percent of the limit at which the claim refuses; null: it does not. */
+  readonly block: number | null;
+  /** Percent at which a cheaper model is preferred; null: none. */
+  readonly downgrade: number | null;
+  /** False: the pool has not been asked for this call; where only the tenant's grant is too small, it is asked before anything is decided. */
+  readonly isFinal: boolean;
+}
+
+/** What a tenant was granted of one pool, as its store has it. */
+export interface Grant {
+  readonly granted: bigint;
+  /** So much of it may have been promised by a process or a store that was lost: it counts as held until the fence ends. */
+  readonly fenced: bigint;
+  /** Of two tellings the one with the higher number counts. From one sequence of the database, so no two are ever the same. */
+  readonly version: bigint;
+}
+
+export interface LeaseGrant extends Grant {
+  readonly lease: string;
+  /** When nobody asks for it any more; null: never. */
+  readonly endsAtMs: number | null;
+}
+
+/** A claim that fits the shared limit for all that is known here, and not the tenant's grant. */
+export interface Short {
+  readonly lease: string;
+  readonly counter: string;
+  /** What the tenant has used, holds and may have lost. */
+  readonly committed: bigint;
+  readonly amount: bigint;
+  readonly endsAtMs: number | null;
+}
+
+/** The name of the lease of a counter at a percent of its limit. */
+export function leaseKey(counter: string, percent: number): string {
+  return `${counter}@${percent}`;
+}
+
+export function counterOfLease(lease: string): string {
+  return lease.slice(0, lease.lastIndexOf('@'));
+}
+
+export interface LeaseName {
+  readonly ruleKey: string;
+  readonly valueKey: string;
+  /** Null: a rolling window. */
+  readonly startsAtMs: number | null;
+  readonly metric: Metric;
+  readonly percent: number;
+}
+
+/** The parts of a name made by {@link leaseKey} of a counter's name (match-budgets.ts): none of them contains a dot or an at sign. */
+export function parseLease(lease: string): LeaseName | null {
+  const found = /^([^.]+)\.([^.]+)\.(r|-?\d+)\.(usd|tokens|requests|concurrent)@(\d+)$/.exec(lease);
+  if (!found) return null;
+  const [, ruleKey = '', valueKey = '', start = '', metric = '', percent = ''] = found;
+  return { ruleKey, valueKey, startsAtMs: start === 'r' ? null : Number(start), metric: metric as Metric, percent: Number(percent) };
+}
+
+/** What of a grant may be used now. */
+export function usableOf(grant: Grant | undefined, nowMs: number, fencedUntilMs: number): bigint {
+  if (grant === undefined) return 0n;
+  return grant.granted - fencedPart(grant, nowMs, fencedUntilMs);
+}
+
+export function fencedPart(grant: Pick<Grant, 'fenced'> | undefined, nowMs: number, fencedUntilMs: number): bigint {
+  return grant === undefined || nowMs >= fencedUntilMs ? 0n : grant.fenced;
+}
+
+/** What a store lowers a grant to. `part`: all that lies unused, or half of it (rounded up) of a tenant that may be about to use it. */
+export function loweredGrant(grant: Grant, committed: bigint, fenced: bigint, part: 'all' | 'half'): bigint {
+  const slack = grant.granted - committed - fenced;
+  if (slack <= 0n) return grant.granted;
+  return grant.granted - (part === 'all' ? slack : slack - slack / 2n);
+}
+
+/** A grant never leaves less than this many times what the tenant has, to each of the tenants that hold one. */
+const SHARES = 4n;
+
+export interface Pool {
+  readonly limit: bigint;
+  /** The sum of all grants. More than the limit where calls cost more than they held, or were booked without asking. */
+  readonly granted: bigint;
+  /** Tenants that hold some of it. */
+  readonly holders: bigint;
+}
+
+export interface LeaseAsk {
+  /** What the tenant has used, holds and may have lost: below this a grant is worth nothing. */
+  readonly committed: bigint;
+  /** What has to fit on top of it. */
+  readonly amount: bigint;
+  /** What would spare it from asking again for a while. */
+  readonly wanted: bigint;
+}
+
+/**
+ * What a tenant's grant becomes, or null where the pool cannot cover what has to fit. It gets what it wants up to an equal part of a quarter
+ * of what is left, so that one that asks first does not take everything from those that ask next; and always what the call needs.
+ */
+export function grantFrom(pool: Pool, granted: bigint, ask: LeaseAsk): bigint | null {
+  const room = pool.limit > pool.granted ? pool.limit - pool.granted : 0n;
+  const slack = granted - ask.committed;
+  if (ask.amount - slack > room) return null;
+  const holders = pool.holders + (granted > 0n ? 0n : 1n);
+  const share = room / (SHARES * (holders > 0n ? holders : 1n));
+  const generous = ask.wanted < share ? ask.wanted : share;
+  const slackNext = generous > ask.amount ? generous : ask.amount;
+  const more = slackNext - slack;
+  if (more <= 0n) return granted;
+  return granted + (more < room ? more : room);
+}
