@@ -369,15 +369,28 @@ const grant = fc.tuple(leased, fc.constantFrom(0n, 0n, 0n, 1n, 20n)).map(([drawn
 }));
 
 const lower = fc
-  .record({ of: leased, part: fc.constantFrom('all' as const, 'half' as const), onlyAt: fc.constantFrom(null, null, 0n, 5n), late: fc.constantFrom(0n, 0n, 4n) })
-  .map(({ of, part, onlyAt, late }): Command => ({
+  .record({
+    of: leased,
+    atMost: fc.constantFrom(null, null, 3n),
+    onlyAt: fc.constantFrom(null, null, 0n, 5n),
+    late: fc.constantFrom(0n, 0n, 4n),
+    older: fc.constantFrom(0, 0, 1),
+  })
+  .map(({ of, atMost, onlyAt, late, older }): Command => ({
     name: 'lower lease',
     tenant: of.tenant,
     prepare: (truth) => {
       const tenant = truth.tenant(of.tenant);
       const known = tenant.leases.get(leaseKey(of.kind.counter, of.percent));
       const row = leaseOf(tenant, of.kind, of.percent, known?.granted ?? of.granted, known?.fenced ?? 0n);
-      const input = { tenantId: tenant.tenantId, grant: { ...row, version: row.version - late }, part, onlyAt, nextVersion: row.version + 1n, nowMs: truth.nowMs };
+      const input = {
+        tenantId: tenant.tenantId,
+        grant: { ...row, version: row.version - late },
+        atMost,
+        onlyAt,
+        nextVersion: row.version + 1n,
+        nowMs: truth.nowMs,
+      };
       return async (store) => {
         const result = await store.lowerLease(input);
         if (result.kind === 'looked') tenant.leases.set(row.lease, { ...row, granted: result.granted });

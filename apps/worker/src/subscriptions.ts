@@ -6,7 +6,18 @@ import { trimOutbox } from '#libs/platform/outbox/outbox.js';
 import { Database } from '#libs/platform/postgres/database.js';
 import type { ScheduledTask } from '#libs/platform/queue/schedules.js';
 import { PriceBook } from '#libs/pricing/index.js';
-import { DecisionLog, FollowTimeZones, ForgetOldQuotaRows, HoldJournal, QuotaService, RelayBalances, SweepHolds, WarmBudgets } from '#libs/quota/index.js';
+import {
+  CountSharedBudgets,
+  DecisionLog,
+  FollowTimeZones,
+  ForgetOldQuotaRows,
+  HoldJournal,
+  QuotaService,
+  ReclaimLeases,
+  RelayBalances,
+  SweepHolds,
+  WarmBudgets,
+} from '#libs/quota/index.js';
 
 /** Finds a use case of the running application by its class. */
 export type Resolve = <T>(useCase: abstract new (...args: never[]) => T) => T;
@@ -41,6 +52,7 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'write-decisions', everyMs: SECOND_MS, run: async () => await resolve(DecisionLog).flush() },
       { name: 'follow-time-zones', everyMs: MINUTE_MS, run: async () => await resolve(FollowTimeZones).execute() },
       { name: 'warm-budgets', everyMs: SECOND_MS, run: async () => await resolve(WarmBudgets).execute() },
+      { name: 'count-shared-budgets', everyMs: SECOND_MS, run: async () => await resolve(CountSharedBudgets).execute() },
       { name: 'forget-old-quota-rows', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldQuotaRows).execute() },
       { name: 'route-alerts', everyMs: SECOND_MS, run: async () => await resolve(RouteAlerts).execute() },
       { name: 'deliver-alerts', everyMs: SECOND_MS, run: async () => await resolve(DeliverAlerts).execute() },
@@ -54,6 +66,8 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'write-holds', everyMs: 25, run: async () => (resolve(QuotaService).mayPromise ? await resolve(HoldJournal).flush() : undefined) },
       { name: 'sweep-holds', everyMs: 250, run: async () => await resolve(SweepHolds).execute() },
       { name: 'find-forgotten-holds', everyMs: SECOND_MS, run: async () => await resolve(SweepHolds).findForgotten() },
+      // What lies idle is back within two looks, a minute apart.
+      { name: 'reclaim-leases', everyMs: 5 * SECOND_MS, run: async () => await resolve(ReclaimLeases).execute() },
     ],
   };
 }

@@ -3,44 +3,38 @@
  * Nothing is promised while the fence does not prove, at this very moment, that this process may promise; and whatever has to wait for
  * PostgreSQL first has a deadline, after which the caller goes by its tenant's policy and a promise that comes late is taken back.
  */
-import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
-import { digest128Hex, DomainError, MINUTE_MS, type Clock, type Nano } from '#libs/kernel/index.js';
+import { setTimeout as delay } from 'node:timers/promises';
+import { digest128Hex, DomainError, type Clock, type Nano } from '#libs/kernel/index.js';
 import { endHold, NOT_PROMISED, type Hold } from '../domain/hold.js';
 import { availableOf } from '../domain/wallet.js';
+import { BurnRates, chunkFor } from './ceiling-chunks.js';
 import { CeilingRaises, type CommitCeilings } from './ceiling-raises.js';
 import type { HoldJournal } from './hold-journal.js';
+import { finalClaims, LeaseDesk } from './lease-desk.js';
+import type { LeasePools } from './lease-pools.js';
 import type { QuotaFence } from './ports.js';
 import type { EndResult, ExtendCommand, ExtendResult, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot, WalletView } from './quota-store.js';
+import { ReclaimLeases } from './reclaim-leases.js';
 import { UnrecordedClaims } from './unrecorded-claims.js';
+import { withinDeadline } from './within-deadline.js';
 
 /** Reads snapshots and commits ceilings for an epoch. @throws DomainError storage.unavailable, quota.stale_epoch */
 export interface QuotaTruth {
   readonly load: (tenantIds: readonly string[], epoch: bigint) => Promise<TenantSnapshot[]>;
   readonly raise: CommitCeilings;
+  readonly pools: LeasePools;
 }
 
 /** Tenants read in one snapshot; whoever comes meanwhile shares the next one. */
 const LOAD_BATCH = 500;
 /** Each try follows a load or a raise; the deadline ends the rest. */
 const MAX_TRIES = 20;
-/** A chunk covers at least this many calls like the one that asks, or the call is committed by itself (strict). */
-const CALLS_PER_CHUNK = 16n;
-/** What a chunk covers of a tenant whose rate is not known yet. */
-const FIRST_CHUNK_CALLS = 256n;
 /** A ceiling is raised ahead when it covers fewer calls than this. */
 const RAISE_AHEAD_CALLS = 64n;
 /** A server is asked who it is and given its epoch within this. */
 const NEW_EPOCH_MS = 20;
 /** API processes that may share a store before what all of them have not written yet exceeds what is fenced after a loss. */
 const SHARING_PROCESSES = 8n;
-
-/** Tenants whose rate is remembered: those that raised last. The others get a first chunk again. */
-const RATES_KEPT = 10_000;
-
-interface Raise {
-  readonly atMs: number;
-  readonly promisedNano: Nano;
-}
 
 export class QuotaService {
   private readonly loading = new Map<string, Promise<void>>();
@@ -52,7 +46,10 @@ export class QuotaService {
   private readonly demand = new Map<string, Nano>();
   /** Holds that nobody was told of yet; a repeat of the call may be told before its first asker. */
   private readonly unanswered = new Set<string>();
-  private readonly lastRaise = new Map<string, Raise>();
+  private readonly rates = new BurnRates();
+  private readonly desk: LeaseDesk;
+  /** Takes back what lies idle of shared limits. */
+  readonly reclaim: ReclaimLeases;
   private readonly unrecorded: UnrecordedClaims;
   private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
 
@@ -64,6 +61,8 @@ export class QuotaService {
     private readonly clock: Clock,
     private readonly settings: { readonly storeDeadlineMs: number },
   ) {
+    this.reclaim = new ReclaimLeases(store, truth.pools, async (tenantId) => await this.load(tenantId), fence, clock);
+    this.desk = new LeaseDesk(store, truth.pools, this.reclaim, fence, clock);
     this.raises = new CeilingRaises(async () => await journal.flush(), truth.raise);
     this.unrecorded = new UnrecordedClaims(fence.exclusive ? 1n : SHARING_PROCESSES);
     journal.onRecorded((holds) => {
@@ -72,7 +71,7 @@ export class QuotaService {
       void this.store.recorded(holds).catch(() => undefined);
     });
     fence.onLost(() => {
-      this.lastRaise.clear();
+      this.rates.clear();
       void (fence.exclusive ? this.store.forgetAll() : this.forgetUnwritten()).catch(() => undefined);
     });
   }
@@ -182,6 +181,7 @@ export class QuotaService {
   private promised(result: Extract<ReserveResult, { kind: 'held' }>, command: ReserveCommand): ReserveResult {
     this.journal.note(result.hold);
     this.unrecorded.add(result.hold);
+    this.desk.watch(command.tenantId, result.limits);
     if (result.coveredNano < result.hold.amountNano * RAISE_AHEAD_CALLS && !this.raising.has(command.tenantId)) {
       // Failing here costs nothing: whoever reaches the ceiling raises it himself.
       void this.raiseAhead(command).catch(() => undefined);
@@ -197,8 +197,9 @@ export class QuotaService {
       if (result.kind === 'unknown') await this.loadAnew(command.tenantId);
       // Its first asker may still wait for the commit: the same answer must not be given before it, nor if it fails.
       else if (result.kind === 'replayed' && this.fence.exclusive && !this.journal.isCommitted(result.hold.holdId)) await this.journal.flush();
+      else if (result.kind === 'short_of_lease') current = await this.desk.cover(current, result.shorts, epoch);
       else if (result.kind === 'above_ceiling') current = await this.inDemand(current, () => this.coverOrCommit(current));
-      else return await this.secure(result, current, epoch);
+      else return this.desk.explain(await this.secure(result, current, epoch), this.nowMs());
       epoch = this.assertMayPromise(command.tenantId);
       result = await this.store.reserve(current);
     }
@@ -234,11 +235,16 @@ export class QuotaService {
   }
 
   private async extendSlowly(command: ExtendCommand): Promise<ExtendResult> {
+    let current = command;
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      this.assertMayPromise(command.tenantId);
-      const result = await this.store.extend(command);
+      const epoch = this.assertMayPromise(command.tenantId);
+      const result = await this.store.extend(current);
       if (result.kind === 'unknown') await this.load(command.tenantId);
-      else if (result.kind === 'above_ceiling') {
+      else if (result.kind === 'short_of_lease') {
+        const denied = await this.desk.ask(command.tenantId, epoch, result.shorts);
+        // A rise takes less than the whole it is asked with.
+        if (denied.size > 0) current = { ...current, claims: finalClaims(current.claims, result.shorts, denied) };
+      } else if (result.kind === 'above_ceiling') {
         const wallet = await this.store.wallet(command.tenantId);
         if (wallet !== 'unknown') await this.raise(command.tenantId, wallet.promisedNano, result.promisedNano);
       } else {
@@ -256,7 +262,7 @@ export class QuotaService {
     const chunkNano = this.chunkOf(command, wallet);
     // Near the end of a balance the chunk shrinks with it: then the ceiling stands high enough as it is.
     if (chunkNano === null || wallet.promisedNano + chunkNano <= wallet.ceilingNano + chunkNano / 2n) return;
-    this.noteRaise(command.tenantId, wallet.promisedNano);
+    this.rates.note(command.tenantId, wallet.promisedNano, this.nowMs());
     await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + chunkNano);
   }
 
@@ -266,7 +272,7 @@ export class QuotaService {
     if (wallet === 'unknown') return command;
     const chunkNano = this.chunkOf(command, wallet);
     if (chunkNano === null) return { ...command, strict: true };
-    this.noteRaise(command.tenantId, wallet.promisedNano);
+    this.rates.note(command.tenantId, wallet.promisedNano, this.nowMs());
     const raised = await this.raise(command.tenantId, wallet.promisedNano, wallet.promisedNano + this.demandOf(command, wallet) + chunkNano);
     return raised ? command : { ...command, strict: true };
   }
@@ -292,22 +298,7 @@ export class QuotaService {
 
   private chunkOf(command: ReserveCommand, wallet: WalletView & { readonly promisedNano: Nano }): Nano | null {
     const available = command.enforce ? availableOf(wallet, command.rule) : null;
-    return chunkFor(available, dearestOf(command), this.burnOfAMinute(command.tenantId, wallet.promisedNano, this.nowMs()));
-  }
-
-  /** What the tenant promised in a minute, at the rate since its ceiling was raised last. */
-  private burnOfAMinute(tenantId: string, promisedNano: Nano, nowMs: number): Nano {
-    const last = this.lastRaise.get(tenantId);
-    if (!last || promisedNano <= last.promisedNano) return 0n;
-    const elapsedMs = BigInt(Math.max(1, nowMs - last.atMs));
-    return ((promisedNano - last.promisedNano) * BigInt(MINUTE_MS)) / elapsedMs;
-  }
-
-  private noteRaise(tenantId: string, promisedNano: Nano): void {
-    this.lastRaise.delete(tenantId);
-    this.lastRaise.set(tenantId, { atMs: this.nowMs(), promisedNano });
-    const oldest = this.lastRaise.size > RATES_KEPT ? this.lastRaise.keys().next().value : undefined;
-    if (oldest !== undefined) this.lastRaise.delete(oldest);
+    return chunkFor(available, dearestOf(command), this.rates.ofAMinute(command.tenantId, wallet.promisedNano, this.nowMs()));
   }
 
   private async raise(tenantId: string, promisedNano: Nano, ceilingNano: Nano): Promise<boolean> {
@@ -374,17 +365,10 @@ export class QuotaService {
     for (const tenantId of tenantIds) await this.store.forget(tenantId);
   }
 
-  private async withinDeadline<T>(work: Promise<T>, onLate: (result: T) => void): Promise<T> {
-    const timer = new AbortController();
-    const tooLate = Symbol('too late');
-    // After a busy stretch of the event loop the timer is heard before the answers that have arrived: those come first.
-    const deadline = delay(this.settings.storeDeadlineMs, tooLate, { signal: timer.signal })
-      .then(async () => await immediate(tooLate))
-      .catch(() => tooLate);
-    const first = await Promise.race([work, deadline]).finally(() => timer.abort());
-    if (first !== tooLate) return first as T;
-    void work.then(onLate, () => undefined);
-    throw unavailable('quota.deadline', 'the quota state did not answer in time');
+  private async withinDeadline<T extends object>(work: Promise<T>, onLate: (result: T) => void): Promise<T> {
+    const result = await withinDeadline(work, this.settings.storeDeadlineMs, onLate);
+    if (result === null) throw unavailable('quota.deadline', 'the quota state did not answer in time');
+    return result;
   }
 
   private nowMs(): number {
@@ -400,19 +384,6 @@ function dearestOf({ candidates: [asked, ...ladder] }: ReserveCommand): Nano {
 /** Hex of the 128-bit digest under which a call is remembered. */
 export function callDigestOf(tenantId: string, callId: string): string {
   return digest128Hex('quota.call', tenantId, callId);
-}
-
-/**
- * A minute's burn, but at most a quarter of what is left, so that a crash hides at most that; null when that is too little for a few
- * calls. Without a limit (`availableNano` null) nothing is lost by hiding more.
- */
-function chunkFor(availableNano: Nano | null, amountNano: Nano, burnNano: Nano): Nano | null {
-  const firstNano = amountNano * FIRST_CHUNK_CALLS;
-  const wantedNano = burnNano > firstNano ? burnNano : firstNano;
-  if (availableNano === null) return wantedNano;
-  const quarterNano = availableNano / 4n;
-  const chunkNano = quarterNano < wantedNano ? quarterNano : wantedNano;
-  return chunkNano >= amountNano * CALLS_PER_CHUNK ? chunkNano : null;
 }
 
 function unavailable(code: string, publicMessage: string): DomainError {

@@ -168,7 +168,10 @@ export type ExtendResult =
 export interface LowerLease {
   readonly tenantId: string;
   readonly grant: Omit<LeaseGrant, 'fenced'>;
-  readonly part: 'all' | 'half';
+  /** Of the rules that lease it. A tenant that was loaded with older ones may hold what it does not count yet: it becomes unknown. */
+  readonly rulesRevision: number;
+  /** Lowers by no more than this; null: by all that lies unused. */
+  readonly atMost: bigint | null;
   /** Lowers only where the tenant has used and holds exactly this: it was idle since. Null: whatever it has. */
   readonly onlyAt: bigint | null;
   /** The number of the lowered grant. */

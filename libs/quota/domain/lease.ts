@@ -77,15 +77,17 @@ export function fencedPart(grant: Pick<Grant, 'fenced'> | undefined, nowMs: numb
   return grant === undefined || nowMs >= fencedUntilMs ? 0n : grant.fenced;
 }
 
-/** What a store lowers a grant to. `part`: all that lies unused, or half of it (rounded up) of a tenant that may be about to use it. */
-export function loweredGrant(grant: Grant, committed: bigint, fenced: bigint, part: 'all' | 'half'): bigint {
+/** What a store lowers a grant to: by what lies unused, and by no more than `atMost` (null: all of it). */
+export function loweredGrant(grant: Grant, committed: bigint, fenced: bigint, atMost: bigint | null): bigint {
   const slack = grant.granted - committed - fenced;
   if (slack <= 0n) return grant.granted;
-  return grant.granted - (part === 'all' ? slack : slack - slack / 2n);
+  return grant.granted - (atMost !== null && atMost < slack ? atMost : slack);
 }
 
-/** A grant never leaves less than this many times what the tenant has, to each of the tenants that hold one. */
+/** What is given ahead of need is at most this part of what is left, divided by those that hold some of it. */
 const SHARES = 4n;
+/** Ahead of need for fewer calls than this is not worth what it keeps from others: then a tenant gets what its calls need, and nothing more. */
+const CALLS_AHEAD = 4n;
 
 export interface Pool {
   readonly limit: bigint;
@@ -98,25 +100,47 @@ export interface Pool {
 export interface LeaseAsk {
   /** What the tenant has used, holds and may have lost: below this a grant is worth nothing. */
   readonly committed: bigint;
-  /** What has to fit on top of it. */
-  readonly amount: bigint;
-  /** What would spare it from asking again for a while. */
+  /** What the calls that wait for it take, each; none where it is asked ahead of need. */
+  readonly amounts: readonly bigint[];
+  /** What a call takes. */
+  readonly unit: bigint;
+  /** What would spare the tenant from asking again for a while. */
   readonly wanted: bigint;
 }
 
 /**
- * What a tenant's grant becomes, or null where the pool cannot cover what has to fit. It gets what it wants up to an equal part of a quarter
- * of what is left, so that one that asks first does not take everything from those that ask next; and always what the call needs.
+ * What a tenant's grant becomes, or null where the pool cannot cover the smallest of the calls that wait. The calls that wait get what they
+ * need while there is any; beyond that a tenant gets what it wants up to its part of a quarter of what is left, so that one that asks first
+ * does not take everything from those that ask next. Of a pool that has given out more than its limit nobody gets or keeps anything by asking.
  */
 export function grantFrom(pool: Pool, granted: bigint, ask: LeaseAsk): bigint | null {
-  const room = pool.limit > pool.granted ? pool.limit - pool.granted : 0n;
+  const room = pool.limit - pool.granted;
+  if (room < 0n) return null;
   const slack = granted - ask.committed;
-  if (ask.amount - slack > room) return null;
-  const holders = pool.holders + (granted > 0n ? 0n : 1n);
-  const share = room / (SHARES * (holders > 0n ? holders : 1n));
-  const generous = ask.wanted < share ? ask.wanted : share;
-  const slackNext = generous > ask.amount ? generous : ask.amount;
-  const more = slackNext - slack;
+  const needed = ask.amounts.length === 0 ? 0n : fitting(ask.amounts, room + slack);
+  if (needed === null) return null;
+  const more = max(aheadOf(pool, room, granted, ask), needed) - slack;
   if (more <= 0n) return granted;
   return granted + (more < room ? more : room);
+}
+
+function aheadOf(pool: Pool, room: bigint, granted: bigint, ask: LeaseAsk): bigint {
+  const holders = max(pool.holders + (granted > 0n ? 0n : 1n), 1n);
+  const share = room / (SHARES * holders);
+  const ahead = ask.wanted < share ? ask.wanted : share;
+  return ahead < ask.unit * CALLS_AHEAD ? 0n : ahead;
+}
+
+function max(left: bigint, right: bigint): bigint {
+  return left > right ? left : right;
+}
+
+/** The sum of the smallest amounts that fit together; null where none does. */
+function fitting(amounts: readonly bigint[], room: bigint): bigint | null {
+  let sum: bigint | null = null;
+  for (const amount of amounts.toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0))) {
+    if ((sum ?? 0n) + amount > room) break;
+    sum = (sum ?? 0n) + amount;
+  }
+  return sum;
 }

@@ -37,12 +37,12 @@ export class LeaseTable {
   }
 
   /** What is granted afterwards; null where a later grant than the one to be lowered is known. */
-  lower({ grant, part, onlyAt, nextVersion, nowMs }: LowerLease, committed: bigint, fencedUntilMs: number): bigint | null {
+  lower({ grant, atMost, onlyAt, nextVersion, nowMs }: LowerLease, committed: bigint, fencedUntilMs: number): bigint | null {
     this.hear(grant, nowMs);
     const known = this.grants?.get(grant.lease);
     if (known?.version !== grant.version) return null;
     if (onlyAt !== null && onlyAt !== committed) return known.granted;
-    const granted = loweredGrant(known, committed, fencedPart(known, nowMs, fencedUntilMs), part);
+    const granted = loweredGrant(known, committed, fencedPart(known, nowMs, fencedUntilMs), atMost);
     if (granted < known.granted) this.grants?.set(grant.lease, { ...known, granted, version: nextVersion });
     return granted;
   }

@@ -223,7 +223,8 @@ export class MemoryQuotaStore extends QuotaStore {
 
   override async lowerLease(input: LowerLease): Promise<LowerResult> {
     const state = this.tenants.get(input.tenantId);
-    if (!state) return { kind: 'unknown' };
+    if (state && input.rulesRevision > state.rulesRevision) this.drop(input.tenantId);
+    if (!state || input.rulesRevision > state.rulesRevision) return { kind: 'unknown' };
     if (state.leases === NO_LEASES) state.leases = new LeaseTable(undefined);
     const { used, held } = state.counters.view(counterOfLease(input.grant.lease), input.nowMs);
     const granted = state.leases.lower(input, used + held, state.fencedUntilMs);

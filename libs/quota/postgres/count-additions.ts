@@ -6,10 +6,11 @@ import { formatUsd, newUuid } from '#libs/kernel/index.js';
 import { appendOutbox } from '#libs/platform/outbox/outbox.js';
 import { plainArray, textArray, timeArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
-import { percentOf } from '../domain/budget.js';
+import { isShared, percentOf } from '../domain/budget.js';
 import type { Metric } from '../domain/limit.js';
 import { ALL_VALUES, limitsOf, MAX_COUNTERS, OTHER_VALUES, slotMsOf } from '../domain/match-budgets.js';
 import { addToCounters, expiryOf, type Addition, type CounterRow } from './counter-rows.js';
+import { leaveShared } from './leave-shared.js';
 
 export const CROSSED_TOPIC = 'quota.crossed';
 
@@ -32,8 +33,18 @@ export async function countAdditions(tx: Sql, additions: readonly Addition[], se
   );
   const counted = additions.filter(({ match }) => !match.rule.budget.warming);
   const rows = await addToCounters(tx, counted);
-  await nameValues(tx, counted);
-  await noteCrossings(tx, crossingsOf(counted, rows, at), at);
+  // What all tenants share is named, and crosses its thresholds, when it is added up.
+  const own = counted.filter(({ match }) => !isShared(match.rule.budget));
+  await nameValues(tx, own);
+  await noteCrossings(tx, crossingsOf(own, rows, at), at);
+  await leaveShared(tx, counted, rows, at);
+}
+
+/** Adds to the sums of shared budgets, which are counters of tenant ''. */
+export async function countShared(tx: Sql, additions: readonly Addition[], at: Date): Promise<void> {
+  const rows = await addToCounters(tx, additions);
+  await nameValues(tx, additions);
+  await noteCrossings(tx, crossingsOf(additions, rows, at), at);
 }
 
 async function putAside(tx: Sql, additions: readonly Addition[], seqs: ReadonlyMap<string, bigint>): Promise<void> {

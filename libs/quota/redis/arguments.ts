@@ -193,10 +193,11 @@ export function grantArguments(grants: readonly LeaseGrant[]): string[] {
   return grants.flatMap(({ lease, endsAtMs, granted, version }) => [lease, endOf(endsAtMs), integer(granted), integer(version)]);
 }
 
-export function lowerArguments({ grant, part, onlyAt, nextVersion }: LowerLease): string[] {
+export function lowerArguments({ grant, atMost, onlyAt, nextVersion, rulesRevision }: LowerLease): string[] {
   const { lease, endsAtMs, granted, version } = grant;
-  const only = onlyAt === null ? '' : integer(onlyAt);
-  return [lease, counterOfLease(lease), endOf(endsAtMs), integer(granted), integer(version), part, only, integer(nextVersion)];
+  const orNone = (value: bigint | null): string => (value === null ? '' : integer(value));
+  const bounds = [orNone(atMost), orNone(onlyAt), integer(nextVersion), integer(rulesRevision)];
+  return [lease, counterOfLease(lease), endOf(endsAtMs), integer(granted), integer(version), ...bounds];
 }
 
 export function readArguments(input: { holdId?: string; claims?: readonly Claim[]; rulesRevision?: number }): string[] {

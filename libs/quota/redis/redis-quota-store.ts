@@ -25,7 +25,17 @@ import {
   type TenantSnapshot,
   type WalletView,
 } from '../application/quota-store.js';
-import { bookedArguments, extendArguments, grantArguments, integer, large, loadArguments, lowerArguments, readArguments, reserveArguments } from './arguments.js';
+import {
+  bookedArguments,
+  extendArguments,
+  grantArguments,
+  integer,
+  large,
+  loadArguments,
+  lowerArguments,
+  readArguments,
+  reserveArguments,
+} from './arguments.js';
 import type { RedisNode } from './redis-node.js';
 import type { RedisNodes } from './redis-nodes.js';
 import { figuresOf, holdOf, list, refusalOf, roomsOf, shortsOf, takenOf, text, viewsOf, walletOf, wouldOf, type Figures, type Reply } from './replies.js';

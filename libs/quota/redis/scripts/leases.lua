@@ -22,9 +22,9 @@ local function hear_grant(key, ends, granted, version)
   changed[key] = true
 end
 
--- part: 'all' of what lies unused, or 'half' of it, rounded up
-local function lowered_grant(lease, committed, fenced, part)
+-- By what lies unused, and by no more than at_most (nil: all of it).
+local function lowered_grant(lease, committed, fenced, at_most)
   local slack = lease[3] - committed - fenced_part(lease, fenced)
   if slack <= 0 then return lease[3] end
-  return lease[3] - (part == 'all' and slack or slack - math.floor(slack / 2))
+  return lease[3] - (at_most and math.min(at_most, slack) or slack)
 end
