@@ -389,6 +389,7 @@ const lower = fc
         atMost,
         onlyAt,
         nextVersion: row.version + 1n,
+        rulesRevision: tenant.rules - older,
         nowMs: truth.nowMs,
       };
       return async (store) => {
