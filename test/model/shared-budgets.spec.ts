@@ -182,6 +182,9 @@ describe('H7 a limit that all tenants share', () => {
     api.clock.advance(TTL_MS + 1_000);
     await sweepHolds(api.app);
     await api.app.get(CountSharedBudgets).execute();
+    // A tenant that nobody asked for since a death is fenced from its first look on.
+    await run(paper, feature, { kind: 'look' });
+    api.clock.advance(TTL_MS);
     for (let look = 0; look < 3; look += 1) await run(paper, feature, { kind: 'look' });
     // A process that wakes up now tells of grants that were taken back long ago.
     await run(paper, feature, { kind: 'late tellings' });
