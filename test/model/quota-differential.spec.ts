@@ -7,7 +7,8 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import type { QuotaStore } from '../../libs/quota/application/quota-store.js';
 import { openMemoryStore, openRedisStore, type OpenStore } from '../support/quota-stores.js';
-import { claimOn, commands, COUNTERS, HISTORIES, LOAD, SEED, Truth, type Command, type TenantTruth } from '../support/quota-commands.js';
+import { commands, HISTORIES, LOAD, SEED } from '../support/quota-commands.js';
+import { claimOn, COUNTERS, Truth, type Command, type TenantTruth } from '../support/quota-truth.js';
 import { describeWithRedis, startRedis, type TestRedis } from '../support/redis.js';
 
 /** A long run is never stopped by the clock. */

@@ -5,7 +5,6 @@
  * promised; and when all is over, all of the limit can be given out again: nothing leaks.
  * One again: QUOTA_SEED=1 npx jest --selectProjects services --testPathPatterns model/shared-budgets
  */
-import { jest } from '@jest/globals';
 import fc from 'fast-check';
 import { CountSharedBudgets, HoldJournal, QuotaStore, ReclaimLeases } from '#libs/quota/index.js';
 import type { LeaseGrant } from '../../libs/quota/domain/lease.js';
@@ -13,9 +12,8 @@ import { PostgresLeasePools } from '../../libs/quota/postgres/postgres-lease-poo
 import { startTestApi, type TestApi } from '../support/api.js';
 import { settleEverything, sweepHolds } from '../support/posting.js';
 import { QuotaTestApi } from '../support/quota-api.js';
+import { SEED, SHARED_HISTORIES } from '../support/quota-commands.js';
 
-const HISTORIES = Number(process.env['QUOTA_SHARED_HISTORIES'] ?? 12);
-const SEED = process.env['QUOTA_SEED'] ? Number(process.env['QUOTA_SEED']) : undefined;
 const TENANTS = 4;
 const LIMIT = 100;
 const TTL_MS = 15 * 60_000;
@@ -59,9 +57,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('die' as const), written: fc.boolean() }) },
   {
     weight: 4,
-    arbitrary: fc
-      .constantFrom('dies between', 'stopped between', 'dies giving back', 'late tellings', 'look', 'look', 'count')
-      .map((kind): Step => ({ kind }) as Step),
+    arbitrary: fc.constantFrom('dies between', 'stopped between', 'dies giving back', 'late tellings', 'look', 'look', 'count').map((kind): Step => ({ kind })),
   },
 );
 
@@ -82,21 +78,21 @@ describe('H7 a limit that all tenants share', () => {
     store = api.app.get(QuotaStore);
     for (let index = 0; index < TENANTS; index += 1) tenants.push(await quota.makeTenant({ unresolved_policy: 'release' }, '100000'));
     const tell = store.grant.bind(store);
-    jest.spyOn(store, 'grant').mockImplementation(async (tenantId: string, grants: readonly LeaseGrant[], nowMs: number) => {
+    import.meta.jest.spyOn(store, 'grant').mockImplementation(async (tenantId: string, grants: readonly LeaseGrant[], nowMs: number) => {
       const fate = telling;
       telling = 'heard';
       if (fate === 'heard') await tell(tenantId, grants, nowMs);
       if (fate === 'late') late.push(async () => await tell(tenantId, grants, nowMs));
     });
     const giveBack = PostgresLeasePools.prototype.giveBack;
-    jest.spyOn(PostgresLeasePools.prototype, 'giveBack').mockImplementation(async function (this: PostgresLeasePools, ...input) {
+    import.meta.jest.spyOn(PostgresLeasePools.prototype, 'giveBack').mockImplementation(async function (this: PostgresLeasePools, ...input) {
       const fate = givingBack;
       givingBack = 'booked';
       return fate === 'lost' ? 0 : await giveBack.apply(this, input);
     });
   });
   afterAll(async () => {
-    jest.restoreAllMocks();
+    import.meta.jest.restoreAllMocks();
     await api.close();
   });
 
@@ -215,10 +211,10 @@ describe('H7 a limit that all tenants share', () => {
           await api.call('DELETE', `/v1/budgets/${feature}`);
         }
       });
-      const result = await fc.check(property, { numRuns: HISTORIES, endOnFailure: true, ...(SEED === undefined ? {} : { seed: SEED }) });
+      const result = await fc.check(property, { numRuns: SHARED_HISTORIES, endOnFailure: true, ...(SEED === null ? {} : { seed: SEED }) });
       console.log(`seed ${result.seed}, ${result.numRuns} histories`);
       expect(result.failed ? `seed ${result.seed}: ${String(result.errorInstance)}\n${JSON.stringify(result.counterexample)}` : null).toBeNull();
     },
-    120_000 + HISTORIES * 20_000,
+    120_000 + SHARED_HISTORIES * 20_000,
   );
 });

@@ -2,7 +2,7 @@
 import type { Candidate, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot } from '../../libs/quota/application/quota-store.js';
 import type { Hold } from '../../libs/quota/domain/hold.js';
 import { FACTS } from '../../libs/quota/testing/quota-world.js';
-import { claimOn, COUNTERS } from './quota-commands.js';
+import { claimOn, COUNTERS } from './quota-truth.js';
 import type { OpenStore } from './quota-stores.js';
 
 const NOW_MS = Date.UTC(2026, 10, 22, 12);

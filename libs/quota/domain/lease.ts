@@ -6,16 +6,6 @@
  */
 import type { Metric } from './limit.js';
 
-/** What of a claim is leased. */
-export interface Lease {
-  /** Percent of the limit at which the claim refuses; null: it does not. */
-  readonly block: number | null;
-  /** Percent at which a cheaper model is preferred; null: none. */
-  readonly downgrade: number | null;
-  /** False: the pool has not been asked for this call; where only the tenant's grant is too small, it is asked before anything is decided. */
-  readonly isFinal: boolean;
-}
-
 /** What a tenant was granted of one pool, as its store has it. */
 export interface Grant {
   readonly granted: bigint;

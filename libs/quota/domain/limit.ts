@@ -4,8 +4,6 @@
  * Every number is an integer of at most 9e15 either way, and sums are compared by subtraction, so that stores with doubles stay exact.
  */
 
-import type { Lease } from './lease.js';
-
 export const METRICS = ['usd', 'tokens', 'requests', 'concurrent'] as const;
 /** `usd` counts nano-USD. */
 export type Metric = (typeof METRICS)[number];
@@ -20,6 +18,16 @@ export type Window =
 export const ROLLING_BUCKETS = 60;
 /** A running call that nobody ends stops counting as running after this. */
 export const CONCURRENT_TTL_MS = 120_000;
+
+/** What of a claim is leased. */
+export interface Lease {
+  /** Percent of the limit at which the claim refuses; null: it does not. */
+  readonly block: number | null;
+  /** Percent at which a cheaper model is preferred; null: none. */
+  readonly downgrade: number | null;
+  /** False: the pool has not been asked for this call; where only the tenant's grant is too small, it is asked before anything is decided. */
+  readonly isFinal: boolean;
+}
 
 /** What one limit asks of one candidate. */
 export interface Claim {

@@ -4,8 +4,8 @@
  */
 import { InvariantError } from '#libs/kernel/index.js';
 import type { CallFacts, Hold } from '../domain/hold.js';
-import { counterOfLease, type Lease, type LeaseGrant } from '../domain/lease.js';
-import type { Claim, CounterDelta, HeldClaim, Metric, Window } from '../domain/limit.js';
+import { counterOfLease, type LeaseGrant } from '../domain/lease.js';
+import type { Claim, CounterDelta, HeldClaim, Lease, Metric, Window } from '../domain/limit.js';
 import type { BookedBatch, ExtendCommand, LowerLease, ReserveCommand, TenantLeases, TenantSnapshot } from '../application/quota-store.js';
 import type { WalletRule } from '../domain/wallet.js';
 
