@@ -4,7 +4,7 @@
  */
 import type { NewAlert, RaiseAlert, Severity } from '#libs/alerting/index.js';
 import { formatUsd, type JsonObject } from '#libs/kernel/index.js';
-import { CrossingListener, keyOfBalance, type ToldCrossing } from '#libs/quota/index.js';
+import { CrossingListener, EVERYBODY, keyOfBalance, type ToldCrossing } from '#libs/quota/index.js';
 import type { TenantDirectory } from '#libs/tenancy/index.js';
 
 const SEVERITY_OF: Readonly<Record<ToldCrossing['action'], Severity>> = { notify: 'info', downgrade: 'warning', block: 'critical' };
@@ -19,20 +19,22 @@ export class CrossingAlerts extends CrossingListener {
 
   override async onCrossings(crossings: readonly ToldCrossing[]): Promise<void> {
     const tenants = await this.tenants.findMany([...new Set(crossings.map(({ tenantId }) => tenantId))]);
-    const alerts = crossings.map((crossing) => alertOf(crossing, tenants.get(crossing.tenantId)?.enforcement !== 'enforce'));
+    const isShadow = ({ tenantId, shadow }: ToldCrossing): boolean => shadow || (tenantId !== EVERYBODY && tenants.get(tenantId)?.enforcement !== 'enforce');
+    const alerts = crossings.map((crossing) => alertOf(crossing, isShadow(crossing)));
     await this.raiseAlert.execute({ alerts });
   }
 }
 
-function alertOf(crossing: ToldCrossing, tenantInShadow: boolean): NewAlert {
+function alertOf(crossing: ToldCrossing, shadow: boolean): NewAlert {
   const { tenantId, acrossTenants, budgetId, version, valueKey, metric, percent, periodStartsAt } = crossing;
   return {
     kind: 'threshold.crossed',
-    tenantId,
+    // What all tenants share is nobody's own: it goes to the operator's channels.
+    tenantId: tenantId === EVERYBODY ? null : tenantId,
     dedupKey: JSON.stringify([acrossTenants, budgetId, version, valueKey, metric, periodStartsAt.getTime(), percent]),
     occurredAt: crossing.crossedAt,
     severity: SEVERITY_OF[crossing.action],
-    subject: subjectOf(crossing, crossing.shadow || tenantInShadow),
+    subject: subjectOf(crossing, shadow),
   };
 }
 

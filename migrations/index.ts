@@ -20,6 +20,7 @@ import { QuotaRedis20261122000950 } from './20261122000950-quota-redis.js';
 import { QuotaAskTerms20261122000970 } from './20261122000970-quota-ask-terms.js';
 import { KeyBalances20261122001110 } from './20261122001110-key-balances.js';
 import { QuotaRollingCrossings20261122001100 } from './20261122001100-quota-rolling-crossings.js';
+import { QuotaLeases20261122001000 } from './20261122001000-quota-leases.js';
 
 export const migrations: readonly (new () => MigrationInterface)[] = [
   PlatformFoundation20261122000100,
@@ -40,6 +41,7 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   LedgerLotsByTenant20261122000910,
   QuotaRedis20261122000950,
   QuotaAskTerms20261122000970,
+  QuotaLeases20261122001000,
   QuotaRollingCrossings20261122001100,
   KeyBalances20261122001110,
 ];

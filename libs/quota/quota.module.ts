@@ -6,14 +6,16 @@ import { Logger } from '#libs/platform/logging/logger.js';
 import { useCase } from '#libs/platform/nest/use-case.js';
 import { Database, type Sql } from '#libs/platform/postgres/database.js';
 import { PriceBook, PricingModule } from '#libs/pricing/index.js';
-import { ApiKeyDirectory, TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
+import { ApiKeyDirectory, ListTenants, TenancyModule, TenantDirectory } from '#libs/tenancy/index.js';
 import { AuthorizeCall, type QuotaSettings } from './application/authorize-call.js';
 import { BudgetStore } from './application/budget-store.js';
 import { DeleteBudget, PauseBudget, PutOverride, ReadBudgets, RemoveOverride, TopUpBudget } from './application/change-budget.js';
+import { CountSharedBudgets } from './application/count-shared-budgets.js';
 import { CrossingReader } from './application/crossing-reader.js';
 import { CreditKey, KeyCreditStore } from './application/credit-key.js';
 import { DecisionLog } from './application/decision-log.js';
 import { EstimateCall } from './application/estimate-call.js';
+import { everyTenantId } from './application/every-tenant-id.js';
 import { FollowTimeZones } from './application/follow-time-zones.js';
 import { ForgetOldQuotaRows } from './application/forget-old-quota-rows.js';
 import { HoldEvents } from './application/hold-events.js';
@@ -33,6 +35,7 @@ import { DecisionReader } from './application/read-decisions.js';
 import { ReadHeld } from './application/read-held.js';
 import { ReadKeyBalances } from './application/read-key-balances.js';
 import { ReadLimits, type StandingRows } from './application/read-limits.js';
+import { ReclaimLeases } from './application/reclaim-leases.js';
 import { RecogniseKey } from './application/recognise-key.js';
 import { RelayBalances } from './application/relay-balances.js';
 import { RuleBook } from './application/rule-book.js';
@@ -55,10 +58,13 @@ import { PostgresBudgetStore } from './postgres/postgres-budget-store.js';
 import { PostgresCrossingReader } from './postgres/postgres-crossing-reader.js';
 import { PostgresHoldHistory } from './postgres/postgres-hold-history.js';
 import { PostgresKeyCreditStore } from './postgres/postgres-key-credit-store.js';
+import { readLeased } from './postgres/lease-rows.js';
+import { PostgresLeasePools } from './postgres/postgres-lease-pools.js';
 import { PostgresRuleStore } from './postgres/postgres-rule-store.js';
 import { PostgresDecisionReader, PostgresHoldReader } from './postgres/postgres-readers.js';
 import { QuotaHeldAmounts } from './postgres/quota-held-amounts.js';
 import { QuotaParticipant } from './postgres/quota-participant.js';
+import { addUpShared, coverExcess } from './postgres/shared-counters.js';
 import { commitCeilings, forgetHolds, readTenantSnapshots, rememberAskers, sealCeilings, settleMissed, tenantsToSweep } from './postgres/tenant-snapshots.js';
 
 export interface QuotaModuleSettings extends QuotaSettings {
@@ -86,6 +92,7 @@ function truthOf(database: Database, funding: FundingSource, book: RuleBook, clo
     load: async (tenantIds, epoch) =>
       await readTenantSnapshots(database, funding, { tenantIds, epoch, shared: !fence.exclusive, now: clock.now(), fenceTtlMs: settings.holdTtlMs, rules }),
     raise: async (epoch, raises) => await commitCeilings(database, epoch, raises),
+    pools: new PostgresLeasePools(database, book, clock),
   };
 }
 
@@ -122,6 +129,7 @@ function standingRows(database: Database, holds: HoldReader, funding: FundingSou
   return {
     hasHeld: async (tenantId) => await holds.hasHeld(tenantId),
     counters: async (tenantId, rules, nowMs) => (await readLiveCounters(database, new Map([[tenantId, rules]]), nowMs)).get(tenantId) ?? [],
+    leased: async (leases) => await readLeased(database, leases),
     postedNano: async (tenantId) => (await funding.wallets(database, [tenantId])).get(tenantId)?.postedNano ?? 0n,
   };
 }
@@ -144,9 +152,11 @@ function simulationOf(
 const budgetProviders = [
   {
     provide: WarmBudgets,
-    inject: [Database, BudgetStore, RuleBook, PostedSpendReader, Clock],
-    useFactory: (database: Database, store: BudgetStore, book: RuleBook, events: PostedSpendReader, clock: Clock) =>
-      new WarmBudgets(database, store, book, (budget) => backFill(database, events, store, budget, clock.now().getTime())),
+    inject: [Database, BudgetStore, RuleBook, PostedSpendReader, ListTenants, Clock],
+    useFactory: (database: Database, store: BudgetStore, book: RuleBook, events: PostedSpendReader, tenants: ListTenants, clock: Clock) => {
+      const tenantIds = async (): Promise<string[]> => await everyTenantId(tenants);
+      return new WarmBudgets(database, store, book, (budget) => backFill({ database, events, store, tenantIds }, budget, clock.now().getTime()));
+    },
   },
   { provide: STANDING, inject: [Database, HoldReader, FundingSource], useFactory: standingRows },
   { provide: HoldHistory, useClass: PostgresHoldHistory },
@@ -163,6 +173,21 @@ const budgetProviders = [
     inject: [Database, CrossingListener, Logger],
     useFactory: (database: Database, listener: CrossingListener, logger: Logger) =>
       new TellCrossings(database, listener, (error, failed) => logger.error({ error, failed }, 'crossings were not told; they are tried again')),
+  },
+];
+
+/** What keeps budgets true that all tenants share. */
+const sharedBudgetProviders = [
+  { provide: ReclaimLeases, inject: [QuotaService], useFactory: (quota: QuotaService) => quota.reclaim },
+  {
+    provide: CountSharedBudgets,
+    inject: [Database, RuleBook, Clock],
+    useFactory: (database: Database, book: RuleBook, clock: Clock) =>
+      new CountSharedBudgets(
+        async (at, limit) => await addUpShared(database, book, at, limit),
+        async (at, limit) => await coverExcess(database, at, limit),
+        clock,
+      ),
   },
 ];
 
@@ -281,6 +306,7 @@ export class QuotaModule {
             new StopPromising(journal, log, held, (epoch) => sealCeilings(database, epoch)),
         },
         ...budgetProviders,
+        ...sharedBudgetProviders,
         { ...useCase(PostgresHoldReader, [Database]), provide: HoldReader },
         { ...useCase(PostgresDecisionReader, [Database]), provide: DecisionReader },
         ...useCases,
@@ -298,6 +324,8 @@ export class QuotaModule {
         QuotaFence,
         ForgetOldQuotaRows,
         StopPromising,
+        ReclaimLeases,
+        CountSharedBudgets,
         ...useCases.map((provider) => provider.provide),
       ],
     };

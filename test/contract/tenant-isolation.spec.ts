@@ -105,6 +105,7 @@ async function makeObjects(api: TestApi): Promise<Ids> {
   const delivery = await deliveryOfOwner(api);
   await api.call('PUT', '/v1/tenants/owner/budgets/monthly', { body: { per: ['user_id'], period: 'month', limit_usd: '5' } });
   await api.call('PUT', '/v1/budgets/each', { body: { per: ['tenant_id'], period: 'month', limit_usd: '5000' } });
+  const sharedOverride = await api.call('POST', '/v1/budgets/each/overrides', { body: { values: { tenant_id: 'owner' }, limit_usd: '9' } });
   const override = await api.call('POST', '/v1/tenants/owner/budgets/monthly/overrides', { body: { values: { user_id: 'u' }, limit_usd: '9' } });
   const apiKey = await api.call('POST', '/v1/tenants/owner/keys', { body: { name: 'app' } });
   const hold = { existing: asked.body.hold.hold_id, missing: `hold_${MISSING_UUID}` };
@@ -117,7 +118,13 @@ async function makeObjects(api: TestApi): Promise<Ids> {
     rate_card_id: { existing: 'std', missing: 'no-card' },
     alias: { existing: 'smart', missing: 'no-alias' },
     budget_id: { existing: 'monthly', missing: 'no-budget' },
-    '/v1/budgets/{budget_id}: budget_id': { existing: 'each', missing: 'no-budget' },
+    ...Object.fromEntries(
+      ['', '/pause', '/resume', '/overrides', '/overrides/{override_id}', '/top-ups', '/status'].map((path) => [
+        `/v1/budgets/{budget_id}${path}: budget_id`,
+        { existing: 'each', missing: 'no-budget' },
+      ]),
+    ),
+    '/v1/budgets/{budget_id}/overrides/{override_id}: override_id': { existing: sharedOverride.body.override_id, missing: 'no-override' },
     '/v1/tenants/{tenant_id}/budgets/{budget_id}/overrides/{override_id}: override_id': { existing: override.body.override_id, missing: 'no-override' },
     api_key_id: { existing: apiKey.body.api_key_id, missing: `ak_${MISSING_UUID}` },
     lot_id: { existing: lot.body.lot_id, missing: `lot_${MISSING_UUID}` },

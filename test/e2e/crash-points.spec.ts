@@ -33,6 +33,10 @@ const LEFT_OUT: readonly (readonly [RegExp, string])[] = [
     /budget-store\.ts .*\.(change|find|lastVersion|save|list|inZone|zones|warming|overrides|saveOverride|removeOverride|findTopUp|insertTopUp|ladders|replaceLadders)#/,
     'the rows of those settings',
   ],
+  [
+    /\/(lease-|reclaim-leases|postgres-lease|shared-counters|leave-shared|count-shared|cover-open-calls|every-tenant)|reserveSlowly#3|extendSlowly#3/,
+    'limits that all tenants share: their own deaths and late wakings are in shared-leases.spec.ts and model/shared-budgets.spec.ts',
+  ],
   [/nameValues#3|raiseRevision|readFull#1/, 'a budget with ten thousand counters'],
   [/read-limits|crossing-reader|budget-store\.ts .*\.values#|standingRows/, 'reads of limits and crossings, promise nothing'],
   [/tell-crossings|relay-outbox/, 'tells people what was booked, after its commit and at least once: see threshold-alerts.spec.ts'],

@@ -156,7 +156,7 @@ describeWithRedis('a Redis that cannot be reached', () => {
     await tenants.make('acme', { hold_durability: 'strict' }, '10');
     await tenants.ask('acme', '1');
     await admin.call('REPLICAOF', '127.0.0.1', String(target.port));
-    await eventually('the replica has the state', async () => (await admin.keys('tollgate:q1:*:state')).length === 1);
+    await eventually('the replica has the state', async () => (await admin.keys('tollgate:q2:*:state')).length === 1);
     await admin.call('REPLICAOF', 'NO', 'ONE');
     await tenants.ask('acme', '6');
     const epoch = await epochOfSingle(database);

@@ -144,7 +144,7 @@ describeWithRedis('API processes that share a Redis', () => {
     await ask(second, '6');
     await loseServer(() => truncateSync(file, length));
     // The old data is there, and says that one dollar is held.
-    const states = await admin.keys('tollgate:q1:*:state');
+    const states = await admin.keys('tollgate:q2:*:state');
     expect(await admin.hget(states[0] ?? '', 'held')).toBe('1000000000');
     expect((await ask(first, '4')).reason.code).toBe('in_flight_exhausted');
     expect(await balance(second)).toMatchObject({ held_usd: '7.000000000', available_usd: '3.000000000' });

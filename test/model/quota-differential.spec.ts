@@ -7,20 +7,8 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import type { QuotaStore } from '../../libs/quota/application/quota-store.js';
 import { openMemoryStore, openRedisStore, type OpenStore } from '../support/quota-stores.js';
-import {
-  claimOn,
-  commands,
-  COUNTERS,
-  HISTORIES,
-  KINDS_OF_COMMANDS,
-  LOAD,
-  SEED,
-  Truth,
-  WALKS,
-  walks,
-  type Command,
-  type TenantTruth,
-} from '../support/quota-commands.js';
+import { commands, HISTORIES, KINDS_OF_COMMANDS, LOAD, SEED, WALKS, walks } from '../support/quota-commands.js';
+import { claimOn, COUNTERS, Truth, type Command, type TenantTruth } from '../support/quota-truth.js';
 import { describeWithRedis, startRedis, type TestRedis } from '../support/redis.js';
 
 /** A long run is never stopped by the clock. */

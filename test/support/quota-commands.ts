@@ -3,121 +3,20 @@
  * A command runs on any store and answers what can be compared; the truth changes once per command, whatever stores run it.
  */
 import fc from 'fast-check';
-import type { BookedBatch, Candidate, QuotaStore, ReserveCommand, TenantSnapshot } from '../../libs/quota/application/quota-store.js';
-import type { CallFacts, Hold } from '../../libs/quota/domain/hold.js';
-import { bucketStart, type Claim, type CounterDelta, type Window } from '../../libs/quota/domain/limit.js';
+import type { BookedBatch, Candidate, ReserveCommand } from '../../libs/quota/application/quota-store.js';
+import type { CallFacts } from '../../libs/quota/domain/hold.js';
+import type { CounterDelta } from '../../libs/quota/domain/limit.js';
 import { FACTS } from '../../libs/quota/testing/quota-world.js';
+import { grant, LEASES, lower } from './lease-commands.js';
+import { claimOn, COUNTERS, HUGE, TTL_MS, type Command, type TenantTruth } from './quota-truth.js';
 
 /** How many random histories are run, and from which seed: a longer run, or one again. */
 export const HISTORIES = Number(process.env['QUOTA_HISTORIES'] ?? 150);
 /** Histories that go through all pairs of commands: few, because each has hundreds of commands. */
 export const WALKS = Math.ceil(HISTORIES / 100);
+/** Of limits that all tenants share: each goes through HTTP and PostgreSQL. */
+export const SHARED_HISTORIES = Number(process.env['QUOTA_SHARED_HISTORIES'] ?? 12);
 export const SEED = process.env['QUOTA_SEED'] ? Number(process.env['QUOTA_SEED']) : null;
-
-/** Beyond where Lua prints an exponent, and few enough fit into 9e15 that sums stay within it. */
-const HUGE = 1_000_000_000_000_001n;
-const START_MS = Date.UTC(2026, 10, 22, 12);
-const DAY_MS = 86_400_000;
-const TTL_MS = 15 * 60_000;
-
-export interface CounterKind {
-  readonly counter: string;
-  readonly metric: Claim['metric'];
-  readonly window: Window;
-}
-
-export const COUNTERS: readonly CounterKind[] = [
-  { counter: 'month usd', metric: 'usd', window: { kind: 'fixed', endsAtMs: START_MS + 8 * DAY_MS } },
-  { counter: 'hour:usd}', metric: 'usd', window: { kind: 'fixed', endsAtMs: START_MS + 3_600_000 } },
-  { counter: '{total}', metric: 'usd', window: { kind: 'fixed', endsAtMs: null } },
-  { counter: 'minute requests', metric: 'requests', window: { kind: 'rolling', bucketMs: 1_000 } },
-  { counter: 'hour tokens', metric: 'tokens', window: { kind: 'rolling', bucketMs: 60_000 } },
-  { counter: 'ten minutes usd', metric: 'usd', window: { kind: 'rolling', bucketMs: 10_000 } },
-  { counter: 'running', metric: 'concurrent', window: { kind: 'concurrent', ttlMs: 120_000 } },
-  { counter: 'running of a user', metric: 'concurrent', window: { kind: 'concurrent', ttlMs: 120_000 } },
-];
-
-export const claimOn = (kind: CounterKind, more: Partial<Claim>): Claim => ({
-  ...kind,
-  budgetId: kind.counter,
-  kind: 'budget',
-  rate: false,
-  limit: more.blockAt ?? 0n,
-  amount: 1n,
-  downgradeAt: null,
-  blockAt: null,
-  enforced: true,
-  silent: false,
-  ...more,
-});
-
-/** What PostgreSQL would know of one tenant. */
-export class TenantTruth {
-  seq = 0n;
-  posted = 0n;
-  bookedSeq = 0n;
-  ceiling = 0n;
-  promised = 0n;
-  rules = 3;
-  fencedUntilMs = 0;
-  readonly holdIds: string[] = [];
-  /** Open holds as rows: as they were when a store last knew the tenant. */
-  rows: readonly Hold[] = [];
-  private readonly used = new Map<string, CounterDelta>();
-
-  constructor(readonly tenantId: string) {}
-
-  use(delta: CounterDelta): void {
-    const start = delta.window.kind === 'rolling' ? bucketStart(delta.atMs, delta.window.bucketMs) : 0;
-    const key = `${delta.counter} ${start}`;
-    this.used.set(key, { ...delta, amount: delta.amount + (this.used.get(key)?.amount ?? 0n) });
-  }
-
-  snapshot(): TenantSnapshot {
-    return {
-      tenantId: this.tenantId,
-      seq: this.seq,
-      postedNano: this.posted,
-      holds: this.rows,
-      recentCalls: [],
-      promisedNano: this.promised,
-      ceilingNano: this.ceiling,
-      bookedSeq: this.bookedSeq,
-      rulesRevision: this.rules,
-      counters: [...this.used.values()],
-      fencedUntilMs: this.fencedUntilMs,
-    };
-  }
-}
-
-export class Truth {
-  nowMs = START_MS;
-  private ids = 0;
-  readonly tenants: readonly TenantTruth[];
-
-  constructor(run: string) {
-    this.tenants = [new TenantTruth(`}x${run}`), new TenantTruth(`a:b${run}`)];
-  }
-
-  tenant(pick: number): TenantTruth {
-    return this.tenants[pick % this.tenants.length] as TenantTruth;
-  }
-
-  newHoldId(tenant: TenantTruth): string {
-    this.ids += 1;
-    const holdId = `hold-${this.ids}`;
-    tenant.holdIds.push(holdId);
-    return holdId;
-  }
-}
-
-/** Prepared once from the truth, run on every store, answered by each. */
-export interface Command {
-  readonly name: string;
-  /** Whom it is about; absent: everybody. */
-  readonly tenant?: number;
-  readonly prepare: (truth: Truth) => (store: QuotaStore, crash: () => Promise<void>) => Promise<unknown>;
-}
 
 const amounts = fc.oneof({ weight: 8, arbitrary: fc.bigInt({ min: 0n, max: 60n }) }, { weight: 1, arbitrary: fc.constantFrom(HUGE, HUGE + 1n) });
 
@@ -135,6 +34,7 @@ const claims = fc.subarray([...COUNTERS], { minLength: 0 }).chain((kinds) =>
           rate: fc.boolean(),
           enforced: fc.constantFrom(true, true, true, false),
           silent: fc.constantFrom(false, false, false, true),
+          lease: fc.constantFrom(undefined, undefined, ...LEASES),
         })
         .map((more) => claimOn(kind, more)),
     ),
@@ -356,6 +256,8 @@ const KINDS: readonly (readonly [weight: number, arbitrary: fc.Arbitrary<Command
   [15, pass],
   [9, fc.constant(expire)],
   [12, raise],
+  [15, grant],
+  [9, lower],
   [3, change],
   [3, forget],
   [3, crash],

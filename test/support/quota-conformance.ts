@@ -1,8 +1,9 @@
 /** What every quota store guarantees, whatever it keeps its state in. Each test has tenants of its own, some with hostile ids. */
 import type { Candidate, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot } from '../../libs/quota/application/quota-store.js';
 import type { Hold } from '../../libs/quota/domain/hold.js';
+import { leaseKey, type LeaseGrant } from '../../libs/quota/domain/lease.js';
 import { FACTS } from '../../libs/quota/testing/quota-world.js';
-import { claimOn, COUNTERS } from './quota-commands.js';
+import { claimOn, COUNTERS } from './quota-truth.js';
 import type { OpenStore } from './quota-stores.js';
 
 const NOW_MS = Date.UTC(2026, 10, 22, 12);
@@ -74,6 +75,7 @@ export function describeQuotaStore(open: () => OpenStore): void {
   describePromises();
   describeLimits();
   describeCalls();
+  describeLeases();
   describeBookings();
   describeLoads(open);
 }
@@ -177,6 +179,46 @@ function describeLimits(): void {
     expect(result).toMatchObject({ kind: 'held', index: 2, why: 'budget_downgrade', hold: { amountNano: 5n }, claim: { counter: kind.counter } });
     await release(heldBy(result).holdId);
     expect(await heldNano()).toBe(0n);
+  });
+}
+
+function describeLeases(): void {
+  const [kind] = COUNTERS;
+  if (!kind) throw new Error('no counter');
+  const lease = leaseKey(kind.counter, 100);
+  const grantOf = (granted: bigint, version: bigint): LeaseGrant => ({ lease, granted, fenced: 0n, version, endsAtMs: null });
+  const ask = (amount: bigint, isFinal: boolean): ReserveCommand => {
+    const claims = [claimOn(kind, { amount, blockAt: 100n, lease: { block: 100, downgrade: null, isFinal } })];
+    return command(tenantId, 0n, { candidates: [{ amountNano: 0n, claims, facts: FACTS }] });
+  };
+  const lower = async (granted: bigint, version: bigint, nextVersion: bigint) =>
+    await store.lowerLease({ tenantId, grant: grantOf(granted, version), atMost: null, onlyAt: null, nextVersion, rulesRevision: 0, nowMs: NOW_MS });
+
+  it('H7 of a shared limit a tenant takes what it was granted, asks for more, and is refused where there is none', async () => {
+    expect(await store.reserve(ask(5n, false))).toMatchObject({
+      kind: 'short_of_lease',
+      shorts: [{ lease, counter: kind.counter, committed: 0n, amount: 5n }],
+    });
+    await store.grant(tenantId, [grantOf(8n, 1n)], NOW_MS);
+    expect((await store.reserve(ask(5n, false))).kind).toBe('held');
+    expect(await store.reserve(ask(4n, true))).toMatchObject({ kind: 'refused', refusal: { code: 'global_lease', retryAfterMs: 1_000 } });
+    expect(await store.reserve(ask(101n, false))).toMatchObject({ kind: 'refused', refusal: { code: 'too_large' } });
+    expect((await store.reserve(ask(3n, true))).kind).toBe('held');
+  });
+
+  it('F22 a telling that is older than a lowering or a load gives nothing back', async () => {
+    await store.grant(tenantId, [grantOf(50n, 3n)], NOW_MS);
+    await store.reserve(ask(20n, true));
+    expect(await lower(50n, 4n, 5n)).toEqual({ kind: 'looked', granted: 20n, committed: 20n, bookedSeq: 0n });
+    await store.grant(tenantId, [grantOf(50n, 3n)], NOW_MS);
+    expect((await store.reserve(ask(1n, true))).kind).toBe('refused');
+    expect(await lower(50n, 4n, 6n)).toEqual({ kind: 'newer' });
+    await store.forget(tenantId);
+    await store.load([snapshotOf(tenantId, { leases: { grants: [], from: 9n } })], NOW_MS);
+    await store.grant(tenantId, [grantOf(50n, 9n)], NOW_MS);
+    expect((await store.reserve(ask(1n, true))).kind).toBe('refused');
+    await store.grant(tenantId, [grantOf(50n, 10n)], NOW_MS);
+    expect((await store.reserve(ask(1n, true))).kind).toBe('held');
   });
 }
 

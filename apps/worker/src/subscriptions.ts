@@ -8,11 +8,13 @@ import type { ScheduledTask } from '#libs/platform/queue/schedules.js';
 import { PriceBook } from '#libs/pricing/index.js';
 import {
   CROSSED_TOPIC,
+  CountSharedBudgets,
   DecisionLog,
   FollowTimeZones,
   ForgetOldQuotaRows,
   HoldJournal,
   QuotaService,
+  ReclaimLeases,
   RelayBalances,
   SweepHolds,
   TellCrossings,
@@ -52,6 +54,7 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'write-decisions', everyMs: SECOND_MS, run: async () => await resolve(DecisionLog).flush() },
       { name: 'follow-time-zones', everyMs: MINUTE_MS, run: async () => await resolve(FollowTimeZones).execute() },
       { name: 'warm-budgets', everyMs: SECOND_MS, run: async () => await resolve(WarmBudgets).execute() },
+      { name: 'count-shared-budgets', everyMs: SECOND_MS, run: async () => await resolve(CountSharedBudgets).execute() },
       { name: 'forget-old-quota-rows', everyMs: HOUR_MS, run: async () => await resolve(ForgetOldQuotaRows).execute() },
       { name: 'tell-crossings', everyMs: SECOND_MS, run: async () => await resolve(TellCrossings).execute() },
       { name: 'raise-noted-alerts', everyMs: SECOND_MS, run: async () => await resolve(RaiseNotedAlerts).execute() },
@@ -71,6 +74,8 @@ export function subscriptions(resolve: Resolve): Subscriptions {
       { name: 'write-holds', everyMs: 25, run: async () => (resolve(QuotaService).mayPromise ? await resolve(HoldJournal).flush() : undefined) },
       { name: 'sweep-holds', everyMs: 250, run: async () => await resolve(SweepHolds).execute() },
       { name: 'find-forgotten-holds', everyMs: SECOND_MS, run: async () => await resolve(SweepHolds).findForgotten() },
+      // What lies idle is back within two looks, a minute apart.
+      { name: 'reclaim-leases', everyMs: 5 * SECOND_MS, run: async () => await resolve(ReclaimLeases).execute() },
     ],
   };
 }

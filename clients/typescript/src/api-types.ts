@@ -138,7 +138,7 @@ export interface components {
             max_output_tokens: number | null;
             reason: {
                 /** @enum {string} */
-                code: "ok" | "threshold_downgrade" | "budget_downgrade" | "insufficient_funds" | "in_flight_exhausted" | "too_large" | "budget_exhausted" | "rate_limited" | "concurrency_limited" | "tenant_missing" | "tenant_unknown" | "tenant_suspended" | "key_revoked" | "model_not_allowed" | "model_unpriced" | "store_unavailable";
+                code: "ok" | "threshold_downgrade" | "budget_downgrade" | "insufficient_funds" | "in_flight_exhausted" | "too_large" | "budget_exhausted" | "global_lease" | "rate_limited" | "concurrency_limited" | "tenant_missing" | "tenant_unknown" | "tenant_suspended" | "key_revoked" | "model_not_allowed" | "model_unpriced" | "store_unavailable";
                 message: string;
                 /** @enum {string} */
                 scope: "tenant" | "budget" | "rate" | "key" | "model";

@@ -106,9 +106,8 @@ export function assertSound(tenantId: string, { per, limits, thresholds, period,
     errors.push({ path: 'thresholds', message: 'must not name a threshold twice' });
   if (period.kind === 'rolling' && (period.seconds < SHORTEST_ROLLING_SECONDS || period.seconds > LONGEST_ROLLING_SECONDS || bucketMsOf(period.seconds) < 1))
     errors.push({ path: 'period.rolling_seconds', message: `must be a whole number from ${SHORTEST_ROLLING_SECONDS} to ${LONGEST_ROLLING_SECONDS}` });
-  if (tenantId === EVERYBODY && !per.includes('tenant_id'))
-    errors.push({ path: 'per', message: 'must contain "tenant_id": one counter shared by all tenants is not offered' });
-  if (tenantId === EVERYBODY && countFrom !== 'now') errors.push({ path: 'count_from', message: 'must be "now" for a budget across tenants' });
+  if (tenantId === EVERYBODY && per.includes('tenant_id') && countFrom !== 'now')
+    errors.push({ path: 'count_from', message: 'must be "now" for a budget of every tenant of its own' });
   if (errors.length > 0) throw invalid(errors);
 }
 

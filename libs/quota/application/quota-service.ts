@@ -3,20 +3,25 @@
  * Nothing is promised while the fence does not prove, at this very moment, that this process may promise; and whatever has to wait for
  * PostgreSQL first has a deadline, after which the caller goes by its tenant's policy and a promise that comes late is taken back.
  */
-import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { digest128Hex, DomainError, type Clock, type Nano } from '#libs/kernel/index.js';
 import { endHold, NOT_PROMISED, type Hold } from '../domain/hold.js';
 import { CeilingChunks } from './ceiling-chunks.js';
 import { CeilingRaises, type CommitCeilings } from './ceiling-raises.js';
 import type { HoldJournal } from './hold-journal.js';
+import { finalClaims, LeaseDesk } from './lease-desk.js';
+import type { LeasePools } from './lease-pools.js';
 import type { QuotaFence } from './ports.js';
 import type { EndResult, ExtendCommand, ExtendResult, QuotaStore, ReserveCommand, ReserveResult, TenantSnapshot } from './quota-store.js';
+import { ReclaimLeases } from './reclaim-leases.js';
 import { UnrecordedClaims } from './unrecorded-claims.js';
+import { withinDeadline } from './within-deadline.js';
 
 /** Reads snapshots and commits ceilings for an epoch. @throws DomainError storage.unavailable, quota.stale_epoch */
 export interface QuotaTruth {
   readonly load: (tenantIds: readonly string[], epoch: bigint) => Promise<TenantSnapshot[]>;
   readonly raise: CommitCeilings;
+  readonly pools: LeasePools;
 }
 
 /** Tenants read in one snapshot; whoever comes meanwhile shares the next one. */
@@ -39,6 +44,9 @@ export class QuotaService {
   /** Holds that nobody was told of yet; a repeat of the call may be told before its first asker. */
   private readonly unanswered = new Set<string>();
   private readonly chunks: CeilingChunks;
+  private readonly desk: LeaseDesk;
+  /** Takes back what lies idle of shared limits. */
+  readonly reclaim: ReclaimLeases;
   private readonly unrecorded: UnrecordedClaims;
   private readonly loadListeners: ((holds: readonly Hold[]) => void)[] = [];
 
@@ -51,6 +59,8 @@ export class QuotaService {
     private readonly settings: { readonly storeDeadlineMs: number },
   ) {
     this.chunks = new CeilingChunks(() => this.nowMs());
+    this.reclaim = new ReclaimLeases(store, truth.pools, async (tenantId) => await this.load(tenantId), fence, clock);
+    this.desk = new LeaseDesk(store, truth.pools, this.reclaim, fence, clock);
     this.raises = new CeilingRaises(async () => await journal.flush(), truth.raise);
     this.unrecorded = new UnrecordedClaims(fence.exclusive ? 1n : SHARING_PROCESSES);
     journal.onRecorded((holds) => {
@@ -177,6 +187,7 @@ export class QuotaService {
   private promised(result: Extract<ReserveResult, { kind: 'held' }>, command: ReserveCommand): ReserveResult {
     this.journal.note(result.hold);
     this.unrecorded.add(result.hold);
+    this.desk.watch(command.tenantId, result.limits);
     if (result.coveredNano < result.hold.amountNano * RAISE_AHEAD_CALLS && !this.raising.has(command.tenantId)) {
       // Failing here costs nothing: whoever reaches the ceiling raises it himself.
       void this.raiseAhead(command).catch(() => undefined);
@@ -192,8 +203,9 @@ export class QuotaService {
       if (result.kind === 'unknown') await this.loadAnew(command.tenantId);
       // Its first asker may still wait for the commit: the same answer must not be given before it, nor if it fails.
       else if (result.kind === 'replayed' && this.fence.exclusive && !this.journal.isCommitted(result.hold.holdId)) await this.journal.flush();
+      else if (result.kind === 'short_of_lease') current = await this.desk.cover(current, result.shorts, epoch);
       else if (result.kind === 'above_ceiling') current = await this.chunks.inDemand(current, () => this.coverOrCommit(current));
-      else return await this.secure(result, current, epoch);
+      else return this.desk.explain(await this.secure(result, current, epoch), this.nowMs());
       epoch = this.assertMayPromise(command.tenantId);
       result = await this.store.reserve(current);
     }
@@ -229,11 +241,16 @@ export class QuotaService {
   }
 
   private async extendSlowly(command: ExtendCommand): Promise<ExtendResult> {
+    let current = command;
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      this.assertMayPromise(command.tenantId);
-      const result = await this.store.extend(command);
+      const epoch = this.assertMayPromise(command.tenantId);
+      const result = await this.store.extend(current);
       if (result.kind === 'unknown') await this.load(command.tenantId);
-      else if (result.kind === 'above_ceiling') {
+      else if (result.kind === 'short_of_lease') {
+        const denied = await this.desk.ask(command.tenantId, epoch, result.shorts);
+        // A rise takes less than the whole it is asked with.
+        if (denied.size > 0) current = { ...current, claims: finalClaims(current.claims, result.shorts, denied) };
+      } else if (result.kind === 'above_ceiling') {
         const wallet = await this.store.wallet(command.tenantId);
         if (wallet !== 'unknown') await this.raise(command.tenantId, wallet.promisedNano, result.promisedNano);
       } else {
@@ -330,17 +347,10 @@ export class QuotaService {
     for (const tenantId of tenantIds) await this.store.forget(tenantId);
   }
 
-  private async withinDeadline<T>(work: Promise<T>, onLate: (result: T) => void): Promise<T> {
-    const timer = new AbortController();
-    const tooLate = Symbol('too late');
-    // After a busy stretch of the event loop the timer is heard before the answers that have arrived: those come first.
-    const deadline = delay(this.settings.storeDeadlineMs, tooLate, { signal: timer.signal })
-      .then(async () => await immediate(tooLate))
-      .catch(() => tooLate);
-    const first = await Promise.race([work, deadline]).finally(() => timer.abort());
-    if (first !== tooLate) return first as T;
-    void work.then(onLate, () => undefined);
-    throw unavailable('quota.deadline', 'the quota state did not answer in time');
+  private async withinDeadline<T extends object>(work: Promise<T>, onLate: (result: T) => void): Promise<T> {
+    const result = await withinDeadline(work, this.settings.storeDeadlineMs, onLate);
+    if (result === null) throw unavailable('quota.deadline', 'the quota state did not answer in time');
+    return result;
   }
 
   private nowMs(): number {

@@ -1,6 +1,7 @@
 import type { Nano } from '#libs/kernel/index.js';
 import type { CallFacts, Ending, Hold, UnresolvedPolicy } from '../domain/hold.js';
 import type { Choice, Judged, Refusal, Room, Why } from '../domain/judge.js';
+import type { LeaseGrant, Short } from '../domain/lease.js';
 import type { Claim, CounterDelta } from '../domain/limit.js';
 import type { Wallet, WalletRule } from '../domain/wallet.js';
 
@@ -75,6 +76,8 @@ export type ReserveResult =
   | { readonly kind: 'unknown' }
   /** The tenant was loaded with newer rules than the claims were made by: resolve them again. */
   | { readonly kind: 'stale_rules' }
+  /** Nothing refuses it but what the tenant was granted of shared limits: ask their pools, and then again. Never an answer. */
+  | { readonly kind: 'short_of_lease'; readonly shorts: readonly Short[] }
   /** The ceiling committed in PostgreSQL does not cover it: raise it and ask again. */
   | { readonly kind: 'above_ceiling'; readonly promisedNano: Nano };
 
@@ -96,6 +99,14 @@ export interface TenantSnapshot {
   readonly counters: readonly CounterDelta[];
   /** Until then a crash may have lost promises on counters; 0 where none is. */
   readonly fencedUntilMs: number;
+  /** What the tenant was granted of shared limits; absent: by these rules it shares none. */
+  readonly leases?: TenantLeases | undefined;
+}
+
+export interface TenantLeases {
+  readonly grants: readonly LeaseGrant[];
+  /** Tellings of grants up to this number are older than the snapshot, also of leases that are not in it. */
+  readonly from: bigint;
 }
 
 export interface BalanceChange {
@@ -149,8 +160,38 @@ export interface ExtendCommand {
 
 export type ExtendResult =
   | EndResult
+  | { readonly kind: 'short_of_lease'; readonly shorts: readonly Short[] }
   | { readonly kind: 'refused'; readonly refusal: Refusal; readonly wallet: WalletView }
   | { readonly kind: 'above_ceiling'; readonly promisedNano: Nano };
+
+/** A grant as PostgreSQL has it now, to be lowered. */
+export interface LowerLease {
+  readonly tenantId: string;
+  readonly grant: Omit<LeaseGrant, 'fenced'>;
+  /** Of the rules that lease it. A tenant that was loaded with older ones may hold what it does not count yet: it becomes unknown. */
+  readonly rulesRevision: number;
+  /** Lowers by no more than this; null: by all that lies unused. */
+  readonly atMost: bigint | null;
+  /** Lowers only where the tenant has used and holds exactly this: it was idle since. Null: whatever it has. */
+  readonly onlyAt: bigint | null;
+  /** The number of the lowered grant. */
+  readonly nextVersion: bigint;
+  readonly nowMs: number;
+}
+
+export type LowerResult =
+  | { readonly kind: 'unknown' }
+  /** The store has heard of a later grant than the one that was to be lowered. */
+  | { readonly kind: 'newer' }
+  /** `granted` is lower than before, or the same where nothing lies unused. */
+  | {
+      readonly kind: 'looked';
+      readonly granted: bigint;
+      /** What the tenant has used and holds. */
+      readonly committed: bigint;
+      /** The last batch of bookings that is in it. */
+      readonly bookedSeq: bigint;
+    };
 
 /** What {@link QuotaStore.load} needs of {@link QuotaStore.beginLoad}, by tenant. */
 export type LoadTickets = ReadonlyMap<string, string>;
@@ -187,6 +228,13 @@ export abstract class QuotaStore {
   abstract load(snapshots: readonly TenantSnapshot[], nowMs: number, tickets?: LoadTickets): Promise<void>;
   /** Tells that promises up to `ceilingNano` are committed. Never lowers. */
   abstract raiseCeiling(tenantId: string, ceilingNano: Nano): Promise<void>;
+  /** Tells of grants that are committed. One that is older than what the store has, or than the tenant's load, changes nothing. */
+  abstract grant(tenantId: string, grants: readonly LeaseGrant[], nowMs: number): Promise<void>;
+  /**
+   * Lowers a grant, never below what the tenant has used, holds or may have lost. From then on nothing is promised of the rest, so it may be
+   * given to others; telling of an older grant does not bring it back.
+   */
+  abstract lowerLease(input: LowerLease): Promise<LowerResult>;
   /** An open hold by its id; null when no known tenant has it. A shared store finds other processes' holds only with their tenant. */
   abstract locate(holdId: string, tenantId?: string): Promise<Hold | null>;
   /** How much of what was promised has its row, once this process has written what it promised up to `writtenNano`. */

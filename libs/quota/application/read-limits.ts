@@ -2,8 +2,9 @@
 import { DomainError, type Clock, type Nano } from '#libs/kernel/index.js';
 import type { Database } from '#libs/platform/postgres/database.js';
 import type { TenantDirectory } from '#libs/tenancy/index.js';
-import type { Attributes, Budget, Scope } from '../domain/budget.js';
+import { isShared, leasedPercents, type Attributes, type Budget, type Scope } from '../domain/budget.js';
 import type { LimitLine, WalletLimit } from '../domain/decision.js';
+import { leaseKey } from '../domain/lease.js';
 import { bucketMsOf, oldestBucket, type Claim, type CounterDelta } from '../domain/limit.js';
 import { ALL_VALUES, claimsFor, OTHER_VALUES, slotMsOf, type Match, type Rule } from '../domain/match-budgets.js';
 import { isKeyBalance } from '../domain/key-balance.js';
@@ -13,7 +14,7 @@ import type { BudgetStore } from './budget-store.js';
 import { budgetNotFound } from './change-budget.js';
 import type { QuotaService } from './quota-service.js';
 import type { LimitView } from './quota-store.js';
-import type { RuleBook, TenantRules } from './rule-book.js';
+import { EVERYBODY, type RuleBook, type TenantRules } from './rule-book.js';
 
 const MAX_TRIES = 5;
 
@@ -30,6 +31,8 @@ export interface StandingRows {
   readonly hasHeld: (tenantId: string) => Promise<boolean>;
   readonly counters: (tenantId: string, rules: TenantRules, nowMs: number) => Promise<readonly CounterDelta[]>;
   readonly postedNano: (tenantId: string) => Promise<Nano>;
+  /** What is given out of shared limits, by lease; absent where nothing is. */
+  readonly leased: (leases: readonly string[]) => Promise<ReadonlyMap<string, bigint>>;
 }
 
 export class ReadLimits {
@@ -90,22 +93,28 @@ export class ReadLimits {
     return new Map(views.map((view) => [view.claim.budgetId, view]));
   }
 
-  /** The counters of one budget in its period of now that anything was booked on, by value. @throws DomainError budget.not_found, storage.unavailable, quota.fenced */
+  /**
+   * The counters of one budget in its period of now that anything was booked on, by value. Of a budget that all tenants share: what all of
+   * them booked, and as held what is set aside for their calls.
+   * @throws DomainError budget.not_found, budget.per_tenant (across tenants, each its own), storage.unavailable, quota.fenced
+   */
   async status(input: { tenantId: string; budgetId: string; after: string | null; limit: number }): Promise<{ budget: Budget; counters: CounterStatus[] }> {
     const { tenantId, budgetId } = input;
     const nowMs = this.clock.now().getTime();
     const rule = (await this.rules.find(tenantId)).set.rules.find(({ budget }) => budget.tenantId === tenantId && budget.budgetId === budgetId);
     if (!rule || isKeyBalance(budgetId)) throw budgetNotFound();
+    if (tenantId === EVERYBODY && !isShared(rule.budget)) throw perTenant();
     const { set } = await this.rules.find(tenantId);
     const span = set.spanAt(rule.budget, nowMs);
     const named = await this.valuesOf(rule, input, nowMs);
     const matchOf = (of: Rule, valueKey: string): Match => ({ rule: of, valueKey, span });
     const counters: CounterStatus[] = [];
     for (const { valueKey, values } of named) {
-      const views = await this.view(tenantId, nowMs, (rules) => {
+      const claimsBy = (rules: TenantRules): Claim[] => {
         const now = rules.set.rules.find(({ key }) => key === rule.key);
         return now === undefined ? [] : claimsOf([matchOf(now, valueKey)], true);
-      });
+      };
+      const views = tenantId === EVERYBODY ? await this.viewShared(rule.budget, claimsBy, nowMs) : await this.view(tenantId, nowMs, claimsBy);
       counters.push({ valueKey, values, startsAtMs: span?.startsAtMs ?? null, limits: views.map((view) => ({ ...view, binding: false })) });
     }
     return { budget: rule.budget, counters };
@@ -125,6 +134,17 @@ export class ReadLimits {
         : [slotMsOf(budget, span, nowMs)];
     const rows = await this.store.values(this.database, { tenantId: input.tenantId, budgetKey: key, slots, after: input.after, limit: input.limit });
     return rows.map((row) => ({ valueKey: row.valueKey, values: row.valueKey === OTHER_VALUES ? null : row.values }));
+  }
+
+  private async viewShared(budget: Budget, claims: (rules: TenantRules) => Claim[], nowMs: number): Promise<LimitView[]> {
+    const rules = await this.rules.find(EVERYBODY);
+    const views = await this.fromRows(EVERYBODY, rules, claims(rules), nowMs);
+    const top = Math.max(...leasedPercents(budget));
+    const leased = await this.rows.leased(views.map(({ claim }) => leaseKey(claim.counter, top)));
+    return views.map(({ claim, used }) => {
+      const given = leased.get(leaseKey(claim.counter, top)) ?? 0n;
+      return { claim, used, held: given > used ? given - used : 0n };
+    });
   }
 
   private async fromRows(tenantId: string, rules: TenantRules, claims: readonly Claim[], nowMs: number): Promise<LimitView[]> {
@@ -158,6 +178,11 @@ function usedOf(claim: Claim, deltas: readonly CounterDelta[], nowMs: number): b
 
 function claimsOf(matches: readonly Match[], enforce: boolean): Claim[] {
   return claimsFor(matches, { amountNano: 0n, tokens: 0n, critical: false, enforce });
+}
+
+function perTenant(): DomainError {
+  const publicMessage = 'every tenant has its own counter of this budget: ask for the limits of a tenant';
+  return new DomainError({ code: 'budget.per_tenant', kind: 'conflict', publicMessage });
 }
 
 function unreachable(): DomainError {

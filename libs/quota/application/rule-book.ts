@@ -95,7 +95,7 @@ export class RuleBook {
   /** Read anew in the caller's snapshot, whatever is known here. */
   async readSnapshot(tx: Sql, tenantIds: readonly string[]): Promise<ReadonlyMap<string, TenantRules>> {
     const stored = await this.store.read(tx, [...tenantIds, EVERYBODY], this.nowMs());
-    return new Map(tenantIds.map((tenantId) => [tenantId, this.compile(stored.get(tenantId), stored.get(EVERYBODY))]));
+    return new Map(tenantIds.map((tenantId) => [tenantId, this.compile(ownOf(stored, tenantId), stored.get(EVERYBODY))]));
   }
 
   /** Hears what was committed before the call. @throws DomainError storage.unavailable */
@@ -147,7 +147,7 @@ export class RuleBook {
     const { generation } = this;
     const stored = await this.store.read(sql, this.everybody === null ? [...tenantIds, EVERYBODY] : tenantIds, this.nowMs());
     const everybody = this.everybody ?? stored.get(EVERYBODY);
-    const rules = new Map(tenantIds.map((tenantId) => [tenantId, this.compile(stored.get(tenantId), everybody)]));
+    const rules = new Map(tenantIds.map((tenantId) => [tenantId, this.compile(ownOf(stored, tenantId), everybody)]));
     // What changed while it was read must not be kept.
     if (generation !== this.generation) return rules;
     this.everybody = everybody ?? null;
@@ -178,6 +178,11 @@ export class RuleBook {
       ladder: (model) => ladderFor(own?.ladders ?? NO_LADDERS, everybody?.ladders ?? NO_LADDERS, model),
     };
   }
+}
+
+/** Everybody's rules are nobody's own: they would count twice. */
+function ownOf(stored: ReadonlyMap<string, StoredRules>, tenantId: string): StoredRules | undefined {
+  return tenantId === EVERYBODY ? undefined : stored.get(tenantId);
 }
 
 const NO_LADDERS: Ladders = new Map();

@@ -70,6 +70,7 @@ export function toDecision(result: ReserveResult, told: Told): Decision {
       throw new DomainError({ code: 'quota.call_conflict', kind: 'conflict', publicMessage: 'this call_id was authorized with another body' });
     case 'unknown':
     case 'stale_rules':
+    case 'short_of_lease':
     case 'above_ceiling':
       throw new DomainError({ code: 'quota.store_unavailable', kind: 'unavailable', publicMessage: 'the quota state cannot be reached', retryAfterMs: 1_000 });
   }

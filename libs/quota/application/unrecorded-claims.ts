@@ -18,6 +18,8 @@ export class UnrecordedClaims {
   /** Whether the hold behind `limits` has to be committed before it is promised. */
   isTooMuch(limits: readonly LimitView[]): boolean {
     return limits.some(({ claim }) => {
+      // Of a shared limit all that a tenant has left is fenced after a loss.
+      if (claim.lease !== undefined) return false;
       if (claim.blockAt === null || !claim.enforced || claim.silent || claim.amount === 0n) return false;
       return (this.sums.get(claim.counter) ?? 0n) + claim.amount > claim.blockAt / (UNRECORDED_PART * this.processes);
     });

@@ -94,6 +94,17 @@ export interface TopUp {
   readonly limits: Limits;
 }
 
+/** Whether all tenants share its counters. One that counts by tenant is every tenant's own, whoever set it. */
+export function isShared({ tenantId, per }: Pick<Budget, 'tenantId' | 'per'>): boolean {
+  return tenantId === '' && !per.includes('tenant_id');
+}
+
+/** The percents of a limit at which something happens to a call: each of a shared budget is leased apart. */
+export function leasedPercents({ thresholds }: Pick<Budget, 'thresholds'>): number[] {
+  const percents = [false, true].flatMap((critical) => [blockPercent(thresholds, critical), thresholdFor(thresholds, 'downgrade', critical)]);
+  return [...new Set(percents.filter((percent) => percent !== null))];
+}
+
 /** What a budget counts: another answer is another version. */
 export function countsAlike(left: BudgetSettings, right: BudgetSettings): boolean {
   const what = ({ scope, per, period, countFrom }: BudgetSettings): string => JSON.stringify([sorted(scope), [...per].sort(), period, countFrom]);

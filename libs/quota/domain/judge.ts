@@ -5,6 +5,7 @@
  * because a threshold below the limit must not block; nothing.
  */
 import type { Nano } from '#libs/kernel/index.js';
+import { fencedPart, leaseKey, usableOf, type Grant, type Short } from './lease.js';
 import { EMPTY_COUNTER, ROLLING_BUCKETS, type Claim, type CounterView } from './limit.js';
 import { availableOf, judgeWallet, type Wallet, type WalletRefusal, type WalletRule } from './wallet.js';
 
@@ -22,9 +23,12 @@ export interface Case {
   readonly nowMs: number;
   /** Until then a crash may have lost promises: an eighth of every limit counts as held. */
   readonly fencedUntilMs: number;
+  /** What the tenant was granted of what all tenants share, by lease; absent: nothing. */
+  readonly grants?: ((lease: string) => Grant | undefined) | undefined;
 }
 
-export type LimitRefusal = 'budget_exhausted' | 'rate_limited' | 'concurrency_limited' | 'in_flight_exhausted' | 'too_large';
+/** `global_lease`: it would fit the shared limit for all that is known of this tenant, but what is left is granted to others. */
+export type LimitRefusal = 'global_lease' | 'budget_exhausted' | 'rate_limited' | 'concurrency_limited' | 'in_flight_exhausted' | 'too_large';
 
 export interface Refusal {
   readonly code: WalletRefusal | LimitRefusal;
@@ -80,7 +84,7 @@ export function roomOf(candidate: Judged, input: Case, wallet: Wallet, read: Rea
   for (const claim of candidate.claims) {
     if (!claim.enforced || claim.silent || claim.blockAt === null) continue;
     const { used, held } = read(claim) ?? EMPTY_COUNTER;
-    const left = fencedLimit(claim.blockAt, input) - used - held;
+    const left = reachOf(claim, claim.blockAt, claim.lease?.block, input) - used - held;
     if (claim.metric === 'usd') nano = smaller(nano, left);
     else if (claim.metric === 'tokens') tokens = smaller(tokens, left);
     else if (claim.amount > left) open = false;
@@ -100,7 +104,7 @@ interface Level {
 function choose(input: Case, wallet: Wallet, read: ReadCounter, level: Level): Choice {
   const [asked, ...ladder] = input.candidates;
   const refused = refusalOf(asked, input, wallet, read, level);
-  const passed = refused === null ? passedThreshold(asked, read, level) : null;
+  const passed = refused === null ? passedThreshold(asked, input, read, level) : null;
   if (refused === null && passed === null) return AS_ASKED;
   const step = ladder.findIndex((candidate) => refusalOf(candidate, input, wallet, read, level) === null);
   if (step >= 0) return { kind: 'taken', index: step + 1, why: refused === null ? 'threshold_downgrade' : 'budget_downgrade', claim: refused?.claim ?? passed };
@@ -109,11 +113,40 @@ function choose(input: Case, wallet: Wallet, read: ReadCounter, level: Level): C
 
 const AS_ASKED: Choice = { kind: 'taken', index: 0, why: 'ok', claim: null };
 
-function passedThreshold({ claims }: Judged, read: ReadCounter, level: Level): Claim | null {
+/** Which grants have to be larger before the candidate may be taken, or may be taken without passing a threshold. */
+export function shortsOf({ claims }: Judged, input: Case, read: ReadCounter): Short[] {
+  return claims.flatMap((claim): Short[] => {
+    const { lease, counter, amount, window } = claim;
+    if (lease === undefined || lease.isFinal || claim.silent || amount === 0n) return [];
+    const { used, held } = read(claim) ?? EMPTY_COUNTER;
+    const bounds = [
+      { percent: lease.block, at: claim.blockAt },
+      { percent: lease.downgrade, at: claim.downgradeAt },
+    ];
+    return bounds.flatMap(({ percent, at }): Short[] => {
+      if (percent === null || at === null || amount > at - used - held) return [];
+      const grant = input.grants?.(leaseKey(counter, percent));
+      if (amount <= usableOf(grant, input.nowMs, input.fencedUntilMs) - used - held) return [];
+      const committed = used + held + fencedPart(grant, input.nowMs, input.fencedUntilMs);
+      return [{ lease: leaseKey(counter, percent), counter, committed, amount, endsAtMs: window.kind === 'fixed' ? window.endsAtMs : null }];
+    });
+  });
+}
+
+/** Up to where a claim may go: a shared one whose pool was asked no further than the tenant's grant. */
+function reachOf(claim: Claim, at: bigint, percent: number | null | undefined, input: Case): bigint {
+  if (claim.lease === undefined) return fencedLimit(at, input);
+  if (!claim.lease.isFinal || percent === null || percent === undefined) return at;
+  const usable = usableOf(input.grants?.(leaseKey(claim.counter, percent)), input.nowMs, input.fencedUntilMs);
+  return usable < at ? usable : at;
+}
+
+function passedThreshold({ claims }: Judged, input: Case, read: ReadCounter, level: Level): Claim | null {
   for (const claim of claims) {
     if (claim.downgradeAt === null || claim.amount === 0n || !level.counts(claim)) continue;
     const { used, held } = read(claim) ?? EMPTY_COUNTER;
-    if (claim.amount > claim.downgradeAt - used - held) return claim;
+    const at = claim.lease === undefined ? claim.downgradeAt : reachOf(claim, claim.downgradeAt, claim.lease.downgrade, input);
+    if (claim.amount > at - used - held) return claim;
   }
   return null;
 }
@@ -146,8 +179,12 @@ function fencedLimit(blockAt: bigint, input: Pick<Case, 'nowMs' | 'fencedUntilMs
 }
 
 function claimRefusal(claim: Claim, blockAt: bigint, view: CounterView, input: Case): Refusal | null {
-  const fenced = fencedLimit(blockAt, input);
-  if (claim.amount <= fenced - view.used - view.held) return null;
+  // What a crash may have lost of a shared limit is fenced in the grant.
+  const fenced = claim.lease === undefined ? fencedLimit(blockAt, input) : blockAt;
+  if (claim.amount <= fenced - view.used - view.held) {
+    if (claim.lease === undefined || claim.amount <= reachOf(claim, blockAt, claim.lease.block, input) - view.used - view.held) return null;
+    return { code: 'global_lease', claim, retryAfterMs: IN_FLIGHT_RETRY_MS, exact: false };
+  }
   if (claim.amount > blockAt) return { code: neverFits(claim, blockAt), claim, retryAfterMs: null, exact: false };
   if (claim.window.kind === 'concurrent') return { code: 'concurrency_limited', claim, retryAfterMs: IN_FLIGHT_RETRY_MS, exact: false };
   const retryAfterMs = exactRetry(claim, blockAt, fenced, view, input);

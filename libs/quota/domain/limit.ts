@@ -19,6 +19,16 @@ export const ROLLING_BUCKETS = 60;
 /** A running call that nobody ends stops counting as running after this. */
 export const CONCURRENT_TTL_MS = 120_000;
 
+/** What of a claim is leased. */
+export interface Lease {
+  /** Percent of the limit at which the claim refuses; null: it does not. */
+  readonly block: number | null;
+  /** Percent at which a cheaper model is preferred; null: none. */
+  readonly downgrade: number | null;
+  /** False: the pool has not been asked for this call; where only the tenant's grant is too small, it is asked before anything is decided. */
+  readonly isFinal: boolean;
+}
+
 /** What one limit asks of one candidate. */
 export interface Claim {
   /** Whose it is, for people; stores do not look at it. */
@@ -42,6 +52,8 @@ export interface Claim {
   readonly enforced: boolean;
   /** Taken, and neither refused nor told: what it counts is not exact yet, or it is paused. */
   readonly silent: boolean;
+  /** Of a budget that all tenants share: its counter is the tenant's, and bounded by the tenant's grants as well. */
+  readonly lease?: Lease | undefined;
 }
 
 /** What a hold keeps of a counter, remembered so that its end touches the same one (H8). */

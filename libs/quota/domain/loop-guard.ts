@@ -26,7 +26,8 @@ export function loopGuard(settings: LoopGuardSettings): Budget[] {
       budgetId: LOOP_GUARD_ID,
       version: 1,
       scope: {},
-      per: ['thread_id'],
+      // By tenant: a thread of another tenant is another thread.
+      per: ['tenant_id', 'thread_id'],
       period: { kind: 'rolling', seconds: HOUR_SECONDS },
       timezone: 'UTC',
       limits: { usdNano: settings.loopGuardNano, tokens: null, requests: BigInt(settings.loopGuardCalls), concurrent: null },

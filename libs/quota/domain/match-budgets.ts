@@ -6,6 +6,7 @@
 import { digest128, type Nano } from '#libs/kernel/index.js';
 import {
   blockPercent,
+  isShared,
   limitsFor,
   percentOf,
   thresholdFor,
@@ -205,6 +206,7 @@ export function claimsFor(matches: readonly Match[], taking: Taking): Claim[] {
   return matches.flatMap((match) => {
     const { budget } = match.rule;
     const limits = limitsOf(match);
+    const shared = isShared(budget);
     return LIMITS.flatMap((name): Claim[] => {
       const limit = limits[name];
       if (limit === null) return [];
@@ -226,11 +228,14 @@ export function claimsFor(matches: readonly Match[], taking: Taking): Claim[] {
           enforced: taking.enforce && budget.enforcement === 'enforce',
           silent: budget.warming || budget.paused,
           rate: isRate(budget, metric),
+          ...(shared ? { lease: { block, downgrade: metric === 'concurrent' ? null : downgrade, isFinal: false } } : NOT_SHARED),
         },
       ];
     });
   });
 }
+
+const NOT_SHARED = {};
 
 function isRate({ period }: Budget, metric: Metric): boolean {
   return (metric === 'requests' || metric === 'tokens') && (period.kind === 'rolling' || period.kind === 'hour');

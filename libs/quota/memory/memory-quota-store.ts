@@ -5,7 +5,8 @@
  */
 import type { Nano } from '#libs/kernel/index.js';
 import { captureHold, chargeHold, claimHeldBy, endHold, extendHold, heldBy, isUncharged, wasPromised, type Ending, type Hold } from '../domain/hold.js';
-import { judge, roomOf, type Case, type ReadCounter } from '../domain/judge.js';
+import { judge, roomOf, shortsOf, type Case, type Choice, type ReadCounter } from '../domain/judge.js';
+import { counterOfLease, type LeaseGrant, type Short } from '../domain/lease.js';
 import type { Claim } from '../domain/limit.js';
 import { newHold } from '../application/new-hold.js';
 import {
@@ -17,6 +18,8 @@ import {
   type ExtendCommand,
   type ExtendResult,
   type LimitView,
+  type LowerLease,
+  type LowerResult,
   type ReserveCommand,
   type ReserveResult,
   type TenantSnapshot,
@@ -24,6 +27,7 @@ import {
 } from '../application/quota-store.js';
 import { CounterTable } from './counter-table.js';
 import { ExpiryBuckets } from './expiry-buckets.js';
+import { LeaseTable } from './lease-table.js';
 import { ResolvedCalls } from './resolved-calls.js';
 
 interface TenantState {
@@ -37,6 +41,8 @@ interface TenantState {
   readonly rulesRevision: number;
   readonly counters: CounterTable;
   readonly fencedUntilMs: number;
+  /** {@link NO_LEASES} of a tenant that shares nothing. */
+  leases: LeaseTable;
   /** Open holds: active, and unresolved ones that keep money until their policy's charge is booked. {@link NONE} while there are none: of 100,000 tenants most ask nothing. */
   holds: Map<string, Hold>;
   /** Open holds by call digest. */
@@ -45,6 +51,7 @@ interface TenantState {
 
 /** Shared and never written to: two empty maps a tenant were half of what a quiet tenant takes. */
 const NONE: Map<string, never> = new Map<string, never>();
+const NO_LEASES = new LeaseTable(undefined);
 
 export class MemoryQuotaStore extends QuotaStore {
   private readonly tenants = new Map<string, TenantState>();
@@ -60,8 +67,10 @@ export class MemoryQuotaStore extends QuotaStore {
     if (repeated) return repeated;
 
     const read: ReadCounter = (claim) => state.counters.view(claim.counter, command.nowMs);
-    const input: Case = { ...command, fencedUntilMs: state.fencedUntilMs };
+    const input: Case = { ...command, fencedUntilMs: state.fencedUntilMs, grants: (lease) => state.leases.get(lease) };
     const { choice, would } = judge(input, state, read);
+    const shorts = shortsOfChoices([choice, would], input, read);
+    if (shorts.length > 0) return { kind: 'short_of_lease', shorts };
     if (choice.kind === 'refused') {
       const rooms = command.candidates.map((candidate) => roomOf(candidate, input, state, read));
       return { kind: 'refused', refusal: choice.refusal, rooms, wallet: viewOf(state), limits: limitViews(state, command.candidates[0].claims, command.nowMs) };
@@ -108,7 +117,10 @@ export class MemoryQuotaStore extends QuotaStore {
     const riseNano = extended.amountNano - hold.amountNano;
     const read: ReadCounter = (claim) => state.counters.view(claim.counter, input.nowMs);
     const rise: Candidate = { amountNano: riseNano, facts: input.facts, claims: risingClaims(hold, input.claims) };
-    const { choice } = judge({ ...input, candidates: [rise], fencedUntilMs: state.fencedUntilMs }, state, read);
+    const risen: Case = { ...input, candidates: [rise], fencedUntilMs: state.fencedUntilMs, grants: (lease) => state.leases.get(lease) };
+    const { choice } = judge(risen, state, read);
+    const shorts = shortsOfChoices([choice], risen, read);
+    if (shorts.length > 0) return { kind: 'short_of_lease', shorts };
     if (choice.kind === 'refused') return { kind: 'refused', refusal: choice.refusal, wallet: viewOf(state) };
     if (!input.strict) {
       const promisedNano = state.promisedNano + riseNano;
@@ -181,6 +193,7 @@ export class MemoryQuotaStore extends QuotaStore {
         rulesRevision: snapshot.rulesRevision,
         counters: new CounterTable(),
         fencedUntilMs: snapshot.fencedUntilMs,
+        leases: snapshot.leases === undefined ? NO_LEASES : new LeaseTable(snapshot.leases),
         postedNano: snapshot.postedNano,
         heldNano: 0n,
         promisedNano: snapshot.promisedNano,
@@ -199,6 +212,23 @@ export class MemoryQuotaStore extends QuotaStore {
   override async raiseCeiling(tenantId: string, ceilingNano: Nano): Promise<void> {
     const state = this.tenants.get(tenantId);
     if (state && ceilingNano > state.ceilingNano) state.ceilingNano = ceilingNano;
+  }
+
+  override async grant(tenantId: string, grants: readonly LeaseGrant[], nowMs: number): Promise<void> {
+    const state = this.tenants.get(tenantId);
+    if (!state) return;
+    if (state.leases === NO_LEASES) state.leases = new LeaseTable(undefined);
+    for (const grant of grants) state.leases.hear(grant, nowMs);
+  }
+
+  override async lowerLease(input: LowerLease): Promise<LowerResult> {
+    const state = this.tenants.get(input.tenantId);
+    if (state && input.rulesRevision > state.rulesRevision) this.drop(input.tenantId);
+    if (!state || input.rulesRevision > state.rulesRevision) return { kind: 'unknown' };
+    if (state.leases === NO_LEASES) state.leases = new LeaseTable(undefined);
+    const { used, held } = state.counters.view(counterOfLease(input.grant.lease), input.nowMs);
+    const granted = state.leases.lower(input, used + held, state.fencedUntilMs);
+    return granted === null ? { kind: 'newer' } : { kind: 'looked', granted, committed: used + held, bookedSeq: state.bookedSeq };
   }
 
   override async locate(holdId: string): Promise<Hold | null> {
@@ -294,6 +324,18 @@ export class MemoryQuotaStore extends QuotaStore {
     }
     this.tenants.delete(tenantId);
   }
+}
+
+/** What has to be granted before one of them may be taken; what is refused anyway needs nothing. */
+function shortsOfChoices(choices: readonly Choice[], input: Case, read: ReadCounter): Short[] {
+  // Most calls share nothing, and pay for no more than this look.
+  if (!input.candidates.some(({ claims }) => claims.some(({ lease }) => lease !== undefined))) return [];
+  const shorts = new Map<string, Short>();
+  for (const choice of choices) {
+    const candidate = choice.kind === 'taken' ? input.candidates[choice.index] : undefined;
+    for (const short of candidate === undefined ? [] : shortsOf(candidate, input, read)) if (!shorts.has(short.lease)) shorts.set(short.lease, short);
+  }
+  return [...shorts.values()];
 }
 
 function viewOf(state: TenantState): WalletView {

@@ -6,6 +6,7 @@ import { callDigestOf, QuotaService } from '../application/quota-service.js';
 import type { ReserveCommand } from '../application/quota-store.js';
 import type { Hold } from '../domain/hold.js';
 import { FACTS } from '../testing/quota-world.js';
+import { NoPools } from '../testing/no-pools.js';
 import { MemoryQuotaStore } from './memory-quota-store.js';
 
 class SteadyFence extends QuotaFence {
@@ -62,6 +63,7 @@ function slowDatabase(storeDeadlineMs = 60_000): {
   const truth = {
     load: async (ids: readonly string[]) => ids.map((tenantId) => ({ ...emptyWallet, tenantId, holds: rows() })),
     raise: async (_epoch: bigint, raises: readonly { tenantId: string }[]) => new Set(raises.map(({ tenantId }) => tenantId)),
+    pools: new NoPools(),
   };
   return { service: new QuotaService(new MemoryQuotaStore(), journal, truth, new SteadyFence(), clock, { storeDeadlineMs }), writes };
 }

@@ -4,8 +4,10 @@
  */
 import { plainArray, textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
+import { isShared } from '../domain/budget.js';
 import { ALL_VALUES, MAX_COUNTERS, OTHER_VALUES, slotMsOf } from '../domain/match-budgets.js';
 import { addToCounters, expiryOf, type Addition } from './counter-rows.js';
+import { leaveShared } from './leave-shared.js';
 import { noteCrossings } from './note-crossings.js';
 
 export async function countAdditions(tx: Sql, additions: readonly Addition[], seqs: ReadonlyMap<string, bigint>, at: Date): Promise<void> {
@@ -17,8 +19,18 @@ export async function countAdditions(tx: Sql, additions: readonly Addition[], se
   );
   const counted = additions.filter(({ match }) => !match.rule.budget.warming);
   const rows = await addToCounters(tx, counted);
-  await nameValues(tx, counted);
-  await noteCrossings(tx, counted, rows, at);
+  // What all tenants share is named, and crosses its thresholds, when it is added up.
+  const own = counted.filter(({ match }) => !isShared(match.rule.budget));
+  await nameValues(tx, own);
+  await noteCrossings(tx, own, rows, at);
+  await leaveShared(tx, counted, rows, at);
+}
+
+/** Adds to the sums of shared budgets, which are counters of tenant ''. */
+export async function countShared(tx: Sql, additions: readonly Addition[], at: Date): Promise<void> {
+  const rows = await addToCounters(tx, additions);
+  await nameValues(tx, additions);
+  await noteCrossings(tx, additions, rows, at);
 }
 
 async function putAside(tx: Sql, additions: readonly Addition[], seqs: ReadonlyMap<string, bigint>): Promise<void> {

@@ -67,6 +67,10 @@ export async function forgetCounters(sql: Sql, now: Date): Promise<void> {
     'DELETE FROM quota.counter_value WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.counter_value WHERE expires_ms < $1 LIMIT $2))',
     'DELETE FROM quota.rolling_crossing WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.rolling_crossing WHERE quiet_until_ms < $1 LIMIT $2))',
     'DELETE FROM quota.rolling_watch WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.rolling_watch WHERE watch_until_ms < $1 LIMIT $2))',
+    // A lease is of no use once its period is over, but for the holds of its last calls.
+    'DELETE FROM quota.lease_excess WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.lease_excess WHERE ends_ms < $1 - 86400000 LIMIT $2))',
+    'DELETE FROM quota.lease WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.lease WHERE ends_ms < $1 - 86400000 LIMIT $2))',
+    'DELETE FROM quota.lease_pool WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.lease_pool WHERE ends_ms < $1 - 86400000 LIMIT $2))',
     "DELETE FROM quota.placement WHERE ctid = ANY (ARRAY(SELECT ctid FROM quota.placement WHERE posted_at < to_timestamp($1 / 1000.0) - interval '40 days' LIMIT $2))",
   ];
   for (const round of rounds) while ((await sql.execute(round, [now.getTime(), FORGET_ROUND])) === FORGET_ROUND);

@@ -3,7 +3,7 @@ import { plainArray, textArray } from '#libs/platform/postgres/array-literal.js'
 import type { Database, Sql } from '#libs/platform/postgres/database.js';
 import { BudgetStore, type StoredTopUp } from '../application/budget-store.js';
 import { RULES_LOCK_KEY } from '../application/rule-book.js';
-import type { Budget, Override, Scope } from '../domain/budget.js';
+import { isShared, type Budget, type Override, type Scope } from '../domain/budget.js';
 import {
   BUDGET_COLUMNS,
   budgetParams,
@@ -17,6 +17,7 @@ import {
 } from './budget-rows.js';
 import { balanceBudgetId } from '../domain/key-balance.js';
 import { raiseRevision } from './count-additions.js';
+import { coverOpenCalls } from './cover-open-calls.js';
 
 const OVERRIDE_COLUMNS = 'tenant_id, budget_id, value_key, "values", limit_nano, limit_tokens, limit_requests, limit_concurrent';
 
@@ -60,6 +61,7 @@ export class PostgresBudgetStore extends BudgetStore {
          updated_at = excluded.updated_at, deleted_at = excluded.deleted_at`,
       budgetParams(budget, deletedAt),
     );
+    if (deletedAt === null && isShared(budget) && !budget.paused && !budget.warming) await coverOpenCalls(tx, budget);
     // What was agreed for values or a period of the old budget is no part of a later one of the same name.
     if (deletedAt === null) return;
     await tx.execute('DELETE FROM quota.budget_override WHERE tenant_id = $1 AND budget_id = $2', [budget.tenantId, budget.budgetId]);

@@ -2,7 +2,7 @@
 import { textArray } from '#libs/platform/postgres/array-literal.js';
 import type { Sql } from '#libs/platform/postgres/database.js';
 import { RuleStore, type StoredRules } from '../application/rule-book.js';
-import type { Budget } from '../domain/budget.js';
+import { isShared, type Budget } from '../domain/budget.js';
 import { MAX_COUNTERS, RuleSet, ruleKeyOf, slotKey, slotMsOf } from '../domain/match-budgets.js';
 import { BUDGET_COLUMNS, fromBudgetRow, fromOverrideRow, fromTopUpRow, type BudgetRow, type OverrideRow, type TopUpRow } from './budget-rows.js';
 
@@ -62,7 +62,7 @@ export class PostgresRuleStore extends RuleStore {
 /** Budgets without room for another counter in their current period, with the values that have one. */
 async function readFull(sql: Sql, tenantIds: readonly string[], budgets: readonly Budget[], nowMs: number): Promise<Map<string, Map<string, Set<string>>>> {
   const found = new Map<string, Map<string, Set<string>>>();
-  const keyed = budgets.filter(({ per, tenantId }) => per.length > 0 && tenantId !== '');
+  const keyed = budgets.filter(({ per, tenantId }) => per.length > 0 && (tenantId !== '' || isShared({ tenantId, per })));
   if (keyed.length === 0) return found;
   const spans = new RuleSet([]);
   const slots = keyed.map((budget) => ({ tenantId: budget.tenantId, key: ruleKeyOf(budget), slotMs: slotMsOf(budget, spans.spanAt(budget, nowMs), nowMs) }));

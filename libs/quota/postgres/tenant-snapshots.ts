@@ -14,6 +14,7 @@ import { attributesOf, captureHold, isUncharged, NOT_PROMISED, type Hold } from 
 import { claimsFor } from '../domain/match-budgets.js';
 import { readLiveCounters } from './counter-rows.js';
 import { assertEpoch, assertNodeEpochs } from './epoch.js';
+import { loadLeases } from './lease-rows.js';
 import { BELONGS_TO_HOLD, fromHoldRow, writeHolds, type HoldRow } from './hold-rows.js';
 
 interface Reserve {
@@ -66,7 +67,7 @@ export async function readTenantSnapshots(database: Database, funding: FundingSo
     const fences = await fenceLostPromises(tx, reserves, input);
     const reserveOf = new Map(reserves.map((reserve) => [reserve.tenant_id, reserve]));
     const fenceOf = new Map(fences.map((fence) => [fence.tenantId, fence]));
-    return ids.map((tenantId): TenantSnapshot => {
+    const snapshots = ids.map((tenantId): TenantSnapshot => {
       const wallet = wallets.get(tenantId);
       const reserve = reserveOf.get(tenantId);
       const ceilingNano = reserve?.ceiling_nano ?? 0n;
@@ -87,6 +88,8 @@ export async function readTenantSnapshots(database: Database, funding: FundingSo
         fencedUntilMs: reserve === undefined ? 0 : fencedUntil(reserve, input),
       };
     });
+    const leases = await loadLeases(tx, snapshots, rules, { epoch: input.epoch, nowMs: input.now.getTime() });
+    return leases.size === 0 ? snapshots : snapshots.map((snapshot) => ({ ...snapshot, leases: leases.get(snapshot.tenantId) }));
   });
 }
 

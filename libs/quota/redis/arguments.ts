@@ -4,8 +4,9 @@
  */
 import { InvariantError } from '#libs/kernel/index.js';
 import type { CallFacts, Hold } from '../domain/hold.js';
-import type { Claim, CounterDelta, HeldClaim, Metric, Window } from '../domain/limit.js';
-import type { BookedBatch, ExtendCommand, ReserveCommand, TenantSnapshot } from '../application/quota-store.js';
+import { counterOfLease, type LeaseGrant } from '../domain/lease.js';
+import type { Claim, CounterDelta, HeldClaim, Lease, Metric, Window } from '../domain/limit.js';
+import type { BookedBatch, ExtendCommand, LowerLease, ReserveCommand, TenantLeases, TenantSnapshot } from '../application/quota-store.js';
 import type { WalletRule } from '../domain/wallet.js';
 
 const LARGEST = 9_000_000_000_000_000n;
@@ -42,9 +43,14 @@ function claimArguments(claims: readonly Claim[]): string[] {
       integer(claim.amount),
       claim.downgradeAt === null ? '' : integer(claim.downgradeAt),
       claim.blockAt === null ? '' : integer(claim.blockAt),
-      String((claim.rate ? 1 : 0) + (claim.enforced ? 2 : 0) + (claim.silent ? 4 : 0)),
+      String((claim.rate ? 1 : 0) + (claim.enforced ? 2 : 0) + (claim.silent ? 4 : 0) + (claim.lease === undefined ? 0 : leaseFlags(claim.lease))),
     ]),
   ];
+}
+
+/** Beside the other flags, so that a claim that shares nothing is not longer for it. */
+function leaseFlags({ block, downgrade, isFinal }: Lease): number {
+  return 8 + (isFinal ? 16 : 0) + 32 * (block ?? 0) + 65_536 * (downgrade ?? 0);
 }
 
 function heldClaimArguments(claims: readonly HeldClaim[]): string[] {
@@ -173,7 +179,26 @@ export function loadArguments(snapshot: TenantSnapshot, ticket: string): string[
     String(snapshot.recentCalls.length),
     ...snapshot.recentCalls.flatMap((call) => [call.callDigest, integer(call.resolvedAtMs)]),
     ...counterArguments(snapshot.counters),
+    ...leaseArguments(snapshot.leases ?? { from: 0n, grants: [] }),
   ];
+}
+
+const endOf = (endsAtMs: number | null): string => (endsAtMs === null ? '-1' : integer(endsAtMs));
+
+function leaseArguments({ from, grants }: TenantLeases): string[] {
+  const told = grants.flatMap(({ lease, endsAtMs, granted, fenced, version }) => [lease, endOf(endsAtMs), integer(granted), integer(fenced), integer(version)]);
+  return [integer(from), String(grants.length), ...told];
+}
+
+export function grantArguments(grants: readonly LeaseGrant[]): string[] {
+  return grants.flatMap(({ lease, endsAtMs, granted, version }) => [lease, endOf(endsAtMs), integer(granted), integer(version)]);
+}
+
+export function lowerArguments({ grant, atMost, onlyAt, nextVersion, rulesRevision }: LowerLease): string[] {
+  const { lease, endsAtMs, granted, version } = grant;
+  const orNone = (value: bigint | null): string => (value === null ? '' : integer(value));
+  const bounds = [orNone(atMost), orNone(onlyAt), integer(nextVersion), integer(rulesRevision)];
+  return [lease, counterOfLease(lease), endOf(endsAtMs), integer(granted), integer(version), ...bounds];
 }
 
 export function readArguments(input: { holdId?: string; claims?: readonly Claim[]; rulesRevision?: number }): string[] {

@@ -6,6 +6,7 @@
  */
 import { MINUTE_MS, newUuid, type Nano } from '#libs/kernel/index.js';
 import type { Ending, Hold } from '../domain/hold.js';
+import type { LeaseGrant } from '../domain/lease.js';
 import type { Claim } from '../domain/limit.js';
 import { newHold } from '../application/new-hold.js';
 import {
@@ -17,15 +18,27 @@ import {
   type ExtendResult,
   type LimitView,
   type LoadTickets,
+  type LowerLease,
+  type LowerResult,
   type ReserveCommand,
   type ReserveResult,
   type TenantSnapshot,
   type WalletView,
 } from '../application/quota-store.js';
-import { bookedArguments, extendArguments, integer, large, loadArguments, readArguments, reserveArguments } from './arguments.js';
+import {
+  bookedArguments,
+  extendArguments,
+  grantArguments,
+  integer,
+  large,
+  loadArguments,
+  lowerArguments,
+  readArguments,
+  reserveArguments,
+} from './arguments.js';
 import type { RedisNode } from './redis-node.js';
 import type { RedisNodes } from './redis-nodes.js';
-import { figuresOf, holdOf, list, refusalOf, roomsOf, takenOf, text, viewsOf, walletOf, wouldOf, type Figures, type Reply } from './replies.js';
+import { figuresOf, holdOf, list, refusalOf, roomsOf, shortsOf, takenOf, text, viewsOf, walletOf, wouldOf, type Figures, type Reply } from './replies.js';
 import { SCRIPTS, type Script } from './scripts.js';
 import { tenantKeys } from './tenant-keys.js';
 import { UnsureHolds } from './unsure-holds.js';
@@ -74,6 +87,8 @@ export class RedisQuotaStore extends QuotaStore {
         );
         return { kind: 'replayed', hold, wallet: walletOf(reply[2]), limits: viewsOf((candidates[same] ?? asked).claims, list(reply[3])[same]) };
       }
+      case 'short_of_lease':
+        return { kind, shorts: shortsOf(reply[1]) };
       case 'above_ceiling':
         return { kind: 'above_ceiling', promisedNano: BigInt(text(reply[1])) + BigInt(text(reply[2])) };
       case 'already_resolved':
@@ -100,6 +115,7 @@ export class RedisQuotaStore extends QuotaStore {
     const { tenantId, nowMs } = command;
     const reply = list(await this.run(SCRIPTS.extend, tenantId, nowMs, extendArguments(command)));
     if (reply[0] === 'refused') return { kind: 'refused', refusal: refusalOf(command.claims, reply[1]), wallet: walletOf(reply[2]) };
+    if (reply[0] === 'short_of_lease') return { kind: 'short_of_lease', shorts: shortsOf(reply[1]) };
     if (reply[0] === 'above_ceiling') return { kind: 'above_ceiling', promisedNano: BigInt(text(reply[1])) + BigInt(text(reply[2])) };
     return endResult(tenantId, reply);
   }
@@ -160,6 +176,16 @@ export class RedisQuotaStore extends QuotaStore {
 
   override async raiseCeiling(tenantId: string, ceilingNano: Nano): Promise<void> {
     await this.run(SCRIPTS.raiseCeiling, tenantId, 0, [large(ceilingNano)]);
+  }
+
+  override async grant(tenantId: string, grants: readonly LeaseGrant[], nowMs: number): Promise<void> {
+    await this.run(SCRIPTS.grant, tenantId, nowMs, grantArguments(grants));
+  }
+
+  override async lowerLease(input: LowerLease): Promise<LowerResult> {
+    const [kind, granted, committed, booked] = list(await this.run(SCRIPTS.lowerLease, input.tenantId, input.nowMs, lowerArguments(input)));
+    if (kind !== 'looked') return { kind: kind === 'newer' ? 'newer' : 'unknown' };
+    return { kind, granted: BigInt(text(granted)), committed: BigInt(text(committed)), bookedSeq: BigInt(text(booked)) };
   }
 
   override async locate(holdId: string, tenantId?: string): Promise<Hold | null> {

@@ -2,6 +2,7 @@
 import { InvariantError, type Nano } from '#libs/kernel/index.js';
 import type { CallFacts, Hold, HoldState, UnresolvedPolicy } from '../domain/hold.js';
 import type { Choice, Refusal, Room, Why } from '../domain/judge.js';
+import type { Short } from '../domain/lease.js';
 import type { Claim, HeldClaim, Metric, Window } from '../domain/limit.js';
 import type { LimitView, WalletView } from '../application/quota-store.js';
 
@@ -63,6 +64,13 @@ export function roomsOf(reply: Reply | undefined): Room[] {
     const [open, nano, tokens] = list(room);
     const limitOf = (value: Reply | undefined): bigint | null => (text(value) === '' ? null : exact(value));
     return { open: count(open) === 1, nano: limitOf(nano), tokens: limitOf(tokens) };
+  });
+}
+
+export function shortsOf(reply: Reply | undefined): Short[] {
+  return list(reply).map((short) => {
+    const [lease, counter, committed, amount, end] = list(short);
+    return { lease: text(lease), counter: text(counter), committed: exact(committed), amount: exact(amount), endsAtMs: count(end) < 0 ? null : count(end) };
   });
 }
 

@@ -32,6 +32,8 @@ export const SCRIPTS = {
   beginLoad: script('begin-load'),
   load: script('load'),
   raiseCeiling: script('raise-ceiling'),
+  grant: script('grant'),
+  lowerLease: script('lower-lease', ALLOW_OOM),
   recorded: script('recorded', ALLOW_OOM),
   read: script('read', ALLOW_OOM),
   forget: script('forget', ALLOW_OOM),

@@ -6,7 +6,7 @@
 import { digest128 } from '#libs/kernel/index.js';
 
 /** Raise it when what the scripts store changes its meaning. */
-export const STATE_LAYOUT = 1;
+export const STATE_LAYOUT = 2;
 const PREFIX = `tollgate:q${STATE_LAYOUT}`;
 const PARTS = ['state', 'counters', 'holds', 'calls', 'ends', 'slots', 'resolved', 'ticket'] as const;
 const SLOTS = 16_384;

@@ -13,6 +13,7 @@ import type { Capture, ReserveCommand } from '../application/quota-store.js';
 import { SweepHolds } from '../application/sweep-holds.js';
 import { captureHold, isUncharged, type CallFacts, type Hold } from '../domain/hold.js';
 import { MemoryQuotaStore } from '../memory/memory-quota-store.js';
+import { NoPools } from './no-pools.js';
 
 export const TENANT = 'acme';
 export const TTL_MS = 15 * 60_000;
@@ -189,6 +190,7 @@ export class World {
         }
         return new Set(raises.map(({ tenantId }) => tenantId));
       },
+      pools: new NoPools(),
     };
     this.service = new QuotaService(this.store, this.journal, truth, this.fence, clock, { storeDeadlineMs: this.storeDeadlineMs });
     const events = {

@@ -1,7 +1,7 @@
 -- Fragment: a tenant's counters, the port of memory/counter-table.ts. Needs tenant.lua.
 -- A counter is one field: packed { 0, end or -1, used, held } of a fixed window, { 1, sub-bucket ms, start, used, held, start, ... } of a
 -- rolling one (oldest first, at most 62 sub-buckets), { 2, running } of running calls, whose slots are members "counter\nhold" of SLOTS by
--- their end. One field read and one written per claim, whatever else the tenant counts; a counter that is not there stands at zero.
+-- their end, { 3, end or -1, granted, fenced, version } of a lease (leases.lua). One field read and one written per claim, whatever else the tenant counts; a counter that is not there stands at zero.
 local ROLLING_BUCKETS = 60
 local SMALLEST_LOOK = 1024
 -- A clock that is set back a little must find the period it left.
@@ -150,6 +150,7 @@ end
 local function is_past(counter)
   if counter[1] == 0 then return counter[2] >= 0 and counter[2] + GRACE_MS <= NOW end
   if counter[1] == 2 then return counter[2] <= 0 end
+  if counter[1] == 3 then return counter[2] >= 0 and counter[2] + GRACE_MS <= NOW end
   return #counter < 3 or counter[#counter - 2] + (ROLLING_BUCKETS + 1) * counter[2] <= NOW
 end
 

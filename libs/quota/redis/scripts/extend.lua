@@ -2,11 +2,12 @@
 -- KEYS  as tenant.lua
 -- ARGV  1 epoch, 2 now, 3 hold id, 4 whole amount, 5 expires, 6 credit or '', 7 enforce 0/1, 8 strict 0/1 (committed before it is answered: the
 --       ceiling need not cover it), 9 facts, 10 count of claims, claims (see judge.lua)
--- Returns  { 'unknown' | 'not_found' }, { 'ended_before', hold }, { 'refused', refusal, wallet }, { 'above_ceiling', promised so far, rise },
+-- Returns  { 'unknown' | 'not_found' }, { 'ended_before', hold }, { 'short_of_lease', shorts }, { 'refused', refusal, wallet }, { 'above_ceiling', promised so far, rise },
 --       { 'ended', hold, wallet, due or '' }; the refusal's claim counts from 1 in the claims of ARGV
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include leases.lua
 -- @include judge.lua
 local state = read_state()
 if not state then return { 'unknown' } end
@@ -37,6 +38,11 @@ end
 local rise = raised.amount - hold.amount
 local case = { candidates = { { amount = rise, claims = rising } }, credit = tonumber(ARGV[6]), enforce = ARGV[7] == '1', fenced = state.fenced }
 local choice = judge(case, state)
+local shorts = shorts_of({ choice }, case)
+if shorts then
+  write_counters()
+  return { 'short_of_lease', shorts }
+end
 if choice.refusal then
   write_counters()
   return { 'refused', tell_refusal(choice.refusal), wallet_of(state) }

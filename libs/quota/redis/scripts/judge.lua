@@ -1,5 +1,6 @@
--- Fragment: THE decision, the port of domain/judge.ts and domain/wallet.ts: same names, same order, same integers. Needs counters.lua.
--- A claim here: { name, metric, kind, param, amount, rate, downgrade_at or nil, block_at or nil, enforced, silent, index }.
+-- Fragment: THE decision, the port of domain/judge.ts and domain/wallet.ts: same names, same order, same integers. Needs counters.lua, leases.lua.
+-- A claim here: { name, metric, kind, param, amount, rate, downgrade_at or nil, block_at or nil, enforced, silent, index, lease or nil }; a lease:
+-- { block = percent or 0, downgrade = percent or 0, final }.
 -- case: { candidates, credit (nil: nothing limits the wallet), enforce, fenced }. Sums are compared by subtraction, so that doubles stay exact.
 local IN_FLIGHT_RETRY_MS = 1000
 local UNRECORDED_PART = 8
@@ -53,10 +54,21 @@ local function never_fits(claim)
   return claim.rate and 'rate_limited' or 'budget_exhausted'
 end
 
+-- Up to where a claim may go: a shared one whose pool was asked no further than the tenant's grant.
+local function reach_of(claim, at, percent, case)
+  if not claim.lease then return fenced_limit(at, case) end
+  if not claim.lease.final or percent == 0 then return at end
+  return math.min(at, usable_of(counter_at(lease_key(claim.name, percent)), case.fenced))
+end
+
 local function claim_refusal(claim, case)
   local seen = view(claim.name)
-  local fenced = fenced_limit(claim.block_at, case)
-  if claim.amount <= fenced - seen.used - seen.held then return nil end
+  -- What a crash may have lost of a shared limit is fenced in the grant.
+  local fenced = claim.lease and claim.block_at or fenced_limit(claim.block_at, case)
+  if claim.amount <= fenced - seen.used - seen.held then
+    if not claim.lease or claim.amount <= reach_of(claim, claim.block_at, claim.lease.block, case) - seen.used - seen.held then return nil end
+    return { code = 'global_lease', claim = claim.index, retry = IN_FLIGHT_RETRY_MS, exact = false }
+  end
   if claim.amount > claim.block_at then
     return { code = never_fits(claim), claim = claim.index, exact = false }
   end
@@ -90,11 +102,12 @@ local function refusal_of(candidate, case, state, level)
   return worst
 end
 
-local function passed_threshold(candidate, level)
+local function passed_threshold(candidate, level, case)
   for _, claim in ipairs(candidate.claims) do
     if claim.downgrade_at and claim.amount ~= 0 and counts(claim, level) then
       local seen = view(claim.name)
-      if claim.amount > claim.downgrade_at - seen.used - seen.held then return claim end
+      local at = claim.lease and reach_of(claim, claim.downgrade_at, claim.lease.downgrade, case) or claim.downgrade_at
+      if claim.amount > at - seen.used - seen.held then return claim end
     end
   end
   return nil
@@ -104,7 +117,7 @@ end
 local function choose(case, state, level)
   local asked = case.candidates[1]
   local refused = refusal_of(asked, case, state, level)
-  local passed = not refused and passed_threshold(asked, level) or nil
+  local passed = not refused and passed_threshold(asked, level, case) or nil
   if not refused and not passed then return { index = 1, why = 'ok', claim = 0 } end
   for index = 2, #case.candidates do
     if not refusal_of(case.candidates[index], case, state, level) then
@@ -129,6 +142,39 @@ local function judge(case, state)
   return choice, choose(case, state, { wallet = true, shadow = true })
 end
 
+-- Which grants have to be larger before the candidate may be taken, or may be taken without passing a threshold:
+-- { lease, counter, used and held and perhaps lost, amount, end or -1 }, added to `shorts`.
+local function add_shorts(shorts, candidate, case)
+  local function look(claim, percent, at)
+    local seen = view(claim.name)
+    if percent == 0 or not at or claim.amount > at - seen.used - seen.held then return end
+    local key = lease_key(claim.name, percent)
+    local grant = counter_at(key)
+    if shorts[key] or claim.amount <= usable_of(grant, case.fenced) - seen.used - seen.held then return end
+    shorts[key] = true
+    local committed = seen.used + seen.held + fenced_part(grant, case.fenced)
+    shorts[#shorts + 1] = { key, claim.name, text(committed), text(claim.amount), text(claim.kind == 'f' and claim.param or -1) }
+  end
+  for _, claim in ipairs(candidate.claims) do
+    if claim.lease and not claim.lease.final and not claim.silent and claim.amount ~= 0 then
+      look(claim, claim.lease.block, claim.block_at)
+      look(claim, claim.lease.downgrade, claim.downgrade_at)
+    end
+  end
+end
+
+-- What has to be granted before one of the choices may be taken; what is refused anyway needs nothing.
+local function shorts_of(choices, case)
+  local shorts = {}
+  for _, choice in ipairs(choices) do
+    if choice.index then add_shorts(shorts, case.candidates[choice.index], case) end
+  end
+  if #shorts == 0 then return nil end
+  local told = {}
+  for index, short in ipairs(shorts) do told[index] = short end
+  return told
+end
+
 local function smaller(known, next_one)
   return (not known or next_one < known) and next_one or known
 end
@@ -140,7 +186,7 @@ local function room_of(candidate, case, state)
   for _, claim in ipairs(candidate.claims) do
     if claim.enforced and not claim.silent and claim.block_at then
       local seen = view(claim.name)
-      local left = fenced_limit(claim.block_at, case) - seen.used - seen.held
+      local left = reach_of(claim, claim.block_at, claim.lease and claim.lease.block or 0, case) - seen.used - seen.held
       if claim.metric == 'u' then nano = smaller(nano, left)
       elseif claim.metric == 't' then tokens = smaller(tokens, left)
       elseif claim.amount > left then open = false end
@@ -164,16 +210,19 @@ local function tell_views(claims)
 end
 
 -- Reads `count` claims that begin at ARGV[at]: name, metric, kind, param, amount, downgrade_at or '', block_at or '', flags (1 rate, 2 enforced,
--- 4 silent). Returns them and where the next argument is.
+-- 4 silent, 8 leased, 16 final; then 32 times the percent at which it refuses, 65536 times the one at which it downgrades; 0: none). Returns them and where the next argument is.
 local function read_claims(at, count)
   local claims = {}
   for index = 1, count do
     local flags = tonumber(ARGV[at + 7])
     claims[index] = {
       name = ARGV[at], metric = ARGV[at + 1], kind = ARGV[at + 2], param = tonumber(ARGV[at + 3]), amount = tonumber(ARGV[at + 4]),
-      downgrade_at = tonumber(ARGV[at + 5]), block_at = tonumber(ARGV[at + 6]), rate = flags % 2 == 1, enforced = flags % 4 >= 2, silent = flags >= 4,
+      downgrade_at = tonumber(ARGV[at + 5]), block_at = tonumber(ARGV[at + 6]), rate = flags % 2 == 1, enforced = flags % 4 >= 2, silent = flags % 8 >= 4,
       index = index,
     }
+    if flags % 16 >= 8 then
+      claims[index].lease = { final = flags % 32 >= 16, block = math.floor(flags / 32) % 2048, downgrade = math.floor(flags / 65536) }
+    end
     at = at + 8
   end
   return claims, at
@@ -187,6 +236,11 @@ local function preload_claims(lists)
       if not seen[claim.name] then
         seen[claim.name] = true
         names[#names + 1] = claim.name
+        if claim.lease then
+          for _, percent in ipairs({ claim.lease.block, claim.lease.downgrade }) do
+            if percent > 0 then names[#names + 1] = lease_key(claim.name, percent) end
+          end
+        end
       end
       if claim.kind == 'c' then running = true end
     end

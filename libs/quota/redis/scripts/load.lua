@@ -2,7 +2,8 @@
 -- KEYS  as tenant.lua
 -- ARGV  1 epoch, 2 now, 3 ticket, 4 seq, 5 posted, 6 promised, 7 ceiling, 8 covered, 9 booked, 10 rules revision, 11 fenced until,
 --       12 count of holds, per hold: id and the values of hold.lua's FIELDS up to facts, count of claims, claims (name, metric, kind, param,
---       amount); then the count of recent calls (digest, resolved at); then the count of counters (name, kind, param, at, amount)
+--       amount); then the count of recent calls (digest, resolved at); then the count of counters (name, kind, param, at, amount);
+--       then the number up to which tellings of grants are older, the count of leases (lease, end or -1, granted, fenced, version)
 -- Returns  { 'loaded', due or '' } | { 'known' } | { 'superseded' }: something was booked since the ticket was made, so read again
 -- Guarantees  holds of this epoch that have no row yet, promised by other processes a moment ago, are kept.
 -- @include tenant.lua
@@ -58,6 +59,14 @@ local count = tonumber(ARGV[at])
 at = at + 1
 for _ = 1, count do
   add(ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), 0)
+  at = at + 5
+end
+redis.call('HSET', STATE, 'leases', ARGV[at])
+count = tonumber(ARGV[at + 1])
+at = at + 2
+for _ = 1, count do
+  counters[ARGV[at]] = { 3, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]) }
+  changed[ARGV[at]] = true
   at = at + 5
 end
 write_counters()

@@ -5,6 +5,7 @@
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include leases.lua
 -- @include judge.lua
 local state = read_state()
 if not state then return { 'unknown' } end

@@ -3,12 +3,14 @@
 -- ARGV  1 epoch, 2 now, 3 hold id, 4 rules revision, 5 call digest or '', 6 body hash or '', 7 policy, 8 expires, 9 credit or '' (no limit),
 --       10 enforce 0/1, 11 strict 0/1, 12 kind of hold, 13 candidates, then per candidate: amount, facts, count of claims, claims (see judge.lua)
 -- Returns  { 'unknown' | 'stale_rules' | 'other_body' | 'already_resolved' }, { 'above_ceiling', promised so far, amount },
+--       { 'short_of_lease', shorts (see judge.lua) },
 --       { 'replayed', hold, wallet, views of each candidate }, { 'refused', refusal, wallet, rooms, views of the first },
 --       { 'held', candidate from 0, why, claim, would, wallet, views, covered, due or '' }
 -- Costs  a fixed number of commands and one field per claim.
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include leases.lua
 -- @include judge.lua
 local state = read_state()
 if not state then return { 'unknown' } end
@@ -45,6 +47,11 @@ if digest ~= '' then
 end
 
 local choice, would = judge(case, state)
+local shorts = shorts_of({ choice, would }, case)
+if shorts then
+  write_counters()
+  return { 'short_of_lease', shorts }
+end
 if choice.refusal then
   local rooms = {}
   for index, candidate in ipairs(case.candidates) do rooms[index] = room_of(candidate, case, state) end

@@ -5,10 +5,9 @@ import { isExternalId } from '#libs/kernel/index.js';
 import { DeleteBudget, PauseBudget, PutBudget, PutOverride, ReadBudgets, ReadLimits, RemoveOverride, TopUpBudget } from '#libs/quota/index.js';
 import { TenantDirectory, type Caller } from '#libs/tenancy/index.js';
 import { CurrentCaller, RequestId, RequireScope } from '../../http/access.js';
-import { decodeCursor, encodeCursor, toPage, type Page } from '../../http/schemas.js';
+import { decodeCursor, toPage, type Page } from '../../http/schemas.js';
 import { IdempotencyKey } from '../../http/idempotency-key.js';
 import { tenantNotFound } from '../../http/tenant-access.js';
-import { limitWire } from '../authorize/authorize.wire.js';
 import { tenantId } from '../tenants/tenants.schemas.js';
 import {
   budgetId,
@@ -32,7 +31,7 @@ import {
   type TopUpBody,
   type TopUpWire,
 } from './budgets.schemas.js';
-import { toAmounts, toBudgetSettings, toBudgetWire, toLimits, toOverrideWire, toScope, toTopUpWire, toValues } from './budgets.wire.js';
+import { toAmounts, toBudgetSettings, toBudgetWire, toLimits, toOverrideWire, toScope, toStatusWire, toTopUpWire } from './budgets.wire.js';
 
 @ApiTags('budgets')
 @Controller('v1/tenants/:tenant_id/budgets')
@@ -195,19 +194,8 @@ export class TenantBudgetsController {
     @Param('budget_id', { schema: budgetId }) id: string,
     @Query({ schema: listBudgetsQuery }) query: ListBudgetsQuery,
   ): Promise<BudgetStatusWire> {
-    const { budget, counters } = await this.readLimits.status({ tenantId: tenant, budgetId: id, after: afterOf(query.cursor), limit: query.limit + 1 });
-    const shown = counters.slice(0, query.limit);
-    const last = shown.at(-1);
-    return {
-      budget: toBudgetWire(budget),
-      data: shown.map((counter) => ({
-        counter_id: counter.valueKey,
-        values: counter.values === null ? null : toValues(counter.values),
-        period_start: counter.startsAtMs === null ? null : new Date(counter.startsAtMs).toISOString(),
-        limits: counter.limits.map(limitWire),
-      })),
-      next_cursor: counters.length > query.limit && last !== undefined ? encodeCursor([last.valueKey]) : null,
-    };
+    const found = await this.readLimits.status({ tenantId: tenant, budgetId: id, after: afterOf(query.cursor), limit: query.limit + 1 });
+    return toStatusWire(found, query.limit);
   }
 }
 

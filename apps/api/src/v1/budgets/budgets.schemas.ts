@@ -56,7 +56,10 @@ export const putBudgetBody = z
       .optional()
       .meta({ description: 'By default 50 notify, 80 downgrade non-critical, 100 block; without a block, 100 blocks' }),
     enforcement: z.enum(BUDGET_ENFORCEMENTS).default('enforce'),
-    count_from: z.enum(COUNT_FROM).optional().meta({ description: 'By default the start of the period, for a budget across tenants now' }),
+    count_from: z
+      .enum(COUNT_FROM)
+      .optional()
+      .meta({ description: 'By default the start of the period, for a budget across tenants now; with `per: ["tenant_id"]` only now' }),
   })
   .meta({ id: 'BudgetInput' });
 export type PutBudgetBody = z.infer<typeof putBudgetBody>;

@@ -7,8 +7,11 @@ import {
   type BudgetScope,
   type BudgetSettings,
   type BudgetTopUp,
+  type ReadLimits,
 } from '#libs/quota/index.js';
-import type { BudgetWire, OverrideBody, OverrideWire, PutBudgetBody, TopUpBody, TopUpWire } from './budgets.schemas.js';
+import { encodeCursor } from '../../http/schemas.js';
+import { limitWire } from '../authorize/authorize.wire.js';
+import type { BudgetStatusWire, BudgetWire, OverrideBody, OverrideWire, PutBudgetBody, TopUpBody, TopUpWire } from './budgets.schemas.js';
 
 export function toBudgetSettings(body: PutBudgetBody, acrossTenants: boolean): BudgetSettings {
   return {
@@ -78,7 +81,23 @@ export function toTopUpWire(topUp: BudgetTopUp): TopUpWire {
   };
 }
 
-export function toValues(scope: BudgetScope): Record<string, string> {
+/** One more counter than `limit` says that there is another page. */
+export function toStatusWire({ budget, counters }: Awaited<ReturnType<ReadLimits['status']>>, limit: number): BudgetStatusWire {
+  const shown = counters.slice(0, limit);
+  const last = shown.at(-1);
+  return {
+    budget: toBudgetWire(budget),
+    data: shown.map((counter) => ({
+      counter_id: counter.valueKey,
+      values: counter.values === null ? null : toValues(counter.values),
+      period_start: counter.startsAtMs === null ? null : new Date(counter.startsAtMs).toISOString(),
+      limits: counter.limits.map(limitWire),
+    })),
+    next_cursor: counters.length > limit && last !== undefined ? encodeCursor([last.valueKey]) : null,
+  };
+}
+
+function toValues(scope: BudgetScope): Record<string, string> {
   return Object.fromEntries(Object.entries(scope).flatMap(([key, value]) => (typeof value === 'string' ? [[key, value]] : [])));
 }
 

@@ -24,6 +24,7 @@ export function statusOfBlock(code: ReasonCode): keyof typeof TITLES {
     case 'threshold_downgrade':
       return 402;
     case 'in_flight_exhausted':
+    case 'global_lease':
     case 'rate_limited':
     case 'concurrency_limited':
     case 'store_unavailable':
