@@ -11,6 +11,8 @@ import type { LowerLease, LowerResult, QuotaStore } from './quota-store.js';
 /** A lease whose tenant used and held the same at two looks so far apart is idle. */
 export const LOOK_MS = MINUTE_MS;
 const LOOKS = 200;
+/** What cannot be looked at now, because its store is away, comes first again: it must not keep a turn from ending. */
+const ROUNDS = 10;
 /** Whom a tenant that needs something may take from at once. */
 const HOLDERS = 16;
 
@@ -39,13 +41,14 @@ export class ReclaimLeases {
   /** Looks at the leases whose turn it is; returns how many were lowered. @throws DomainError storage.unavailable */
   async execute(): Promise<number> {
     let lowered = 0;
-    for (;;) {
+    for (let round = 0; round < ROUNDS; round += 1) {
       if (this.fence.current() === null) return lowered;
       const due = await this.pools.toLookAt(new Date(this.clock.now().getTime() - LOOK_MS), LOOKS);
       const live = due.length === 0 ? [] : await this.pools.dropOld(due);
       lowered += await this.lower(live, ({ lookedCommitted }) => ({ atMost: null, onlyAt: lookedCommitted ?? -1n }));
-      if (due.length < LOOKS) return lowered;
+      if (due.length < LOOKS) break;
     }
+    return lowered;
   }
 
   /** Makes room in a pool for `tenantId`; returns how many leases gave something up. Those who ask while a round runs share the next one. */
