@@ -26,7 +26,7 @@ describeWithRedis('H9 a hold that a process which is gone', () => {
     gone = await startSharedApi({ database, clock, redisUrl: server.url });
     alive = await startSharedApi({ database, clock, redisUrl: server.url });
     admin = new Redis(server.url);
-    await alive.api.call('PUT', '/v1/tenants/acme', { body: { unresolved_policy: 'charge_hold' } });
+    await alive.api.call('PUT', '/v1/tenants/acme', { body: { unresolved_policy: 'charge_hold', on_store_failure: 'block' } });
     await alive.api.call('POST', '/v1/tenants/acme/credits', { body: { amount_usd: '10', kind: 'paid' }, headers: { 'idempotency-key': 'c' } });
   });
   afterEach(async () => {
@@ -37,8 +37,8 @@ describeWithRedis('H9 a hold that a process which is gone', () => {
     await server.close();
   });
 
-  const ask = async ({ api }: SharedApi): Promise<string> => {
-    const body = { tenant_id: 'acme', model: 'gpt-4o', provider: 'openai', estimated_cost_usd: '1' };
+  const ask = async ({ api }: SharedApi, costUsd = '1'): Promise<string> => {
+    const body = { tenant_id: 'acme', model: 'gpt-4o', provider: 'openai', estimated_cost_usd: costUsd };
     const answer = (await api.call('POST', '/v1/authorize', { body })).body;
     expect(answer.decision).toBe('allow');
     return (answer.hold.hold_id as string).slice('hold_'.length);
@@ -77,12 +77,14 @@ describeWithRedis('H9 a hold that a process which is gone', () => {
   });
 
   it('neither listed nor wrote is found when the tenant is asked for next', async () => {
-    await ask(gone);
+    // So small that it is promised ahead of its row.
+    const holdId = await ask(gone, '0.01');
+    expect(await database.db.query('SELECT FROM quota.hold WHERE hold_id = $1', [holdId])).toEqual([]);
     await leaveIndex();
     clock.advance(16 * MINUTE_MS);
     await ask(alive);
     await sweepHolds(alive.api.app);
-    expect(await balance()).toMatchObject({ held_usd: '1.000000000', available_usd: '8.000000000' });
+    expect(await balance()).toMatchObject({ held_usd: '1.000000000', available_usd: '8.990000000' });
   });
 
   it('took from the store and left in its row counts as its row says', async () => {
