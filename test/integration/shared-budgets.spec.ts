@@ -2,7 +2,7 @@
 import { CountSharedBudgets, HoldJournal, ReclaimLeases } from '#libs/quota/index.js';
 import { startTestApi, type TestApi } from '../support/api.js';
 import { QuotaTestApi } from '../support/quota-api.js';
-import { settleEverything, sweepHolds } from '../support/posting.js';
+import { raiseAlerts, settleEverything, sweepHolds } from '../support/posting.js';
 
 const MINUTE_MS = 60_000;
 let budgets = 0;
@@ -225,12 +225,16 @@ describe('budgets that all tenants share', () => {
     expect((await statusOf(id)).data[0].limits[0]).toMatchObject({ used: '0.400000000', held: '0.600000000' });
   });
 
-  it('crosses its thresholds by what all tenants booked, once a period', async () => {
+  it('crosses its thresholds by what all tenants booked, once a period, and tells the operator, no tenant', async () => {
     const { id, feature } = await share({ period: 'month', limit_usd: '1.00', thresholds: [{ percent: 50, action: 'notify' }] });
     const ids = await tenants(3);
     for (const tenantId of ids) await settle((await ask(tenantId, '0.30', { feature })).hold.hold_id, '0.30');
     const rows = await api.database.db.query(`SELECT tenant_id, percent, used_value FROM quota.crossing WHERE budget_id = $1`, [id]);
     expect(rows).toEqual([{ tenant_id: '', percent: 50, used_value: 600_000_000n }]);
+    await raiseAlerts(api.app);
+    const { data } = await call('GET', '/v1/alerts?kind=threshold.crossed&limit=500');
+    const told = data.filter(({ subject }: any) => subject.budget_id === id);
+    expect(told).toMatchObject([{ tenant_id: null, severity: 'info', subject: { across_tenants: true, percent: '50', used: '0.600000000', shadow: false } }]);
   });
 
   it('F23 what a process left when it died is not given out until the fence is over, and then once', async () => {
