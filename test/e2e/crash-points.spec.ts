@@ -43,7 +43,7 @@ const LEFT_OUT: readonly (readonly [RegExp, string])[] = [
   [/rolling-windows/, 'further statements of the posting transaction beside those of crossings, in which is died; no scene has a rolling budget'],
   [/key-balances|credit-key|key-credit-store/, 'balances of keys: opened and credited by an operator, held and booked as any budget'],
   [/recognise-key|maySetUpTenants/, 'keys of tenants and who may set up tenants: read before anything is promised'],
-  [/PlanCandidates|askOnce#[34]/, 'routes and shorter answers: what to ask for is worked out without a promise, and then the same reservation'],
+  [/PlanCandidates/, 'routes and shorter answers: what to ask for is worked out without a promise, and then the same reservation'],
   [/AuthorizeCall\.ask#3|RuleBook\.refresh/, 'rules that change while a call is asked: read again, then the same reservation'],
   [
     /forget-old-quota-rows|forgetDecisions|forgetHolds|forgetCounters|KeepPartitionsAhead|ForgetOldEventKeys|trimOutbox|MeasurePostingLag/,
@@ -71,7 +71,19 @@ const LEFT_OUT: readonly (readonly [RegExp, string])[] = [
   [/endChargeless/, 'a hold whose charge the inbox took for known or too old: it waits five minutes, and is taken up again by whoever loads it'],
   [/takeFromMemory#2/, 'events of a process that died, read inside the posting transaction: the moment of takeFromMemory#1'],
   [/claimKeys#2|moveKeys|moveCalls|writeCarefully#9|stillPending|putBack#1/, 'reports that change their mind in flight: the inbox, see kill.spec.ts'],
-  [/waitForLoad|RelayBalances\.apply#1|extendSlowly#2|QuotaService\.release#[23]|QuotaService\.raise#1|fromRows#4/, 'only when two meet within a millisecond'],
+  [
+    /\/redis\/|store-nodes|assertNodeEpochs|NodeEpochs|keepOnlyNodes|claimNode|local-slices|rememberAskers|fromOtherProcess|finishOthers|loadWithMissing|findForgotten#6|readHolds|forgetUnwritten|QuotaService\.(constructor#1|loadAnew#2|secure#1)|readTenantSnapshots#[1-4]$|relayOf#[123]|quota\.module\.ts module#/,
+    'the shared store, which this process has none of: deaths of processes and of servers are in quota-redis.spec.ts and quota-redis-orphans.spec.ts',
+  ],
+  [
+    /simulat|past-steps|hold-history|spend-history|askStore#[34]/,
+    'a simulation reads the past and writes nothing; what it shares with authorize is passed there',
+  ],
+  [/RuleBook\.(find#1|patiently|check)/, 'rules are asked for again when nobody asked for a second: a read before anything is promised'],
+  [
+    /waitForLoad|RelayBalances\.apply#1|extendSlowly#2|QuotaService\.release#[23]|QuotaService\.raise#[15]|fromRows#[246]/,
+    'only when two meet within a millisecond',
+  ],
 ];
 
 describe('kill -9 between any two awaits', () => {

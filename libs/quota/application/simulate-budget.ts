@@ -166,12 +166,11 @@ export class SimulateBudget {
       async (last: { readonly holdId: string } | null) => await this.past.holds.page(tx, { ...known, after: last?.holdId ?? null, limit: pageSize }),
     );
     await run.begin();
-    let steps = 0;
-    for await (const step of pastSteps(counted(holds), counted(rowByRow(nextEvents)), known.toMs)) {
+    const steps = pastSteps(counted(holds), counted(rowByRow(nextEvents)), known.toMs);
+    for (let taken = 1, next = await steps.next(); next.done !== true; taken += 1, next = await steps.next()) {
       if (rows > maxRows) return 'rows';
-      await run.take(step);
-      steps += 1;
-      if (steps % STEPS_PER_TURN !== 0) continue;
+      await run.take(next.value);
+      if (taken % STEPS_PER_TURN !== 0) continue;
       await oneTurn();
       if (this.monotonicNow() > deadline) return 'deadline';
     }
