@@ -3,7 +3,7 @@
  * script that does nothing. One connection per caller, 1,000 tenants, every promise settled by the next call. Counted are scripts, two a call.
  */
 import { Redis } from 'ioredis';
-import { digest128Hex, newUuid, SystemClock } from '#libs/kernel/index.js';
+import { newUuid, SystemClock } from '#libs/kernel/index.js';
 import { Database } from '#libs/platform/postgres/database.js';
 import { bookedCall, openQuotaRedis, reserveCall, type ScriptCall } from '#libs/quota/index.js';
 import { BenchDatabase } from './harness/bench-database.js';
@@ -11,19 +11,14 @@ import { BenchRedis } from './harness/bench-redis.js';
 import { probe } from './harness/probes.js';
 import { publish, rounds } from './harness/report.js';
 import type { BenchOptions } from './harness/session.js';
+import { claimsOf, commandOf, COST_NANO, snapshotOf, TOKENS } from './payloads/quota-calls.js';
 import { benchTenant } from './payloads/template.js';
 
 const CALLERS = 32;
 const TENANTS = 1_000;
-const CREDIT_NANO = 1_000_000_000_000_000n;
-const COST_NANO = 11_000_000n;
-const TOKENS = 2_000n;
-const TTL_MS = 900_000;
 const DEADLINE_MS = 10_000;
 const NOTHING = 'return 1';
 
-type ReserveCommand = Parameters<typeof reserveCall>[0];
-type Claim = ReserveCommand['candidates'][0]['claims'][number];
 type Work = (redis: Redis, turn: Turn) => Promise<number>;
 
 interface Turn {
@@ -121,76 +116,7 @@ async function send(redis: Redis, { script, keys, args }: ScriptCall): Promise<u
   }
 }
 
-const HOUR_MS = 3_600_000;
-
-function claimsOf(now: number): Claim[] {
-  const endsAtMs = (Math.floor(now / HOUR_MS) + 1) * HOUR_MS;
-  const claim = (counter: string, metric: Claim['metric'], window: Claim['window'], amount: bigint): Claim => ({
-    budgetId: counter,
-    kind: 'budget',
-    counter: `${counter} ${endsAtMs}`,
-    metric,
-    window,
-    rate: false,
-    limit: CREDIT_NANO,
-    amount,
-    downgradeAt: null,
-    blockAt: CREDIT_NANO,
-    enforced: true,
-    silent: false,
-  });
-  return [
-    claim('user month', 'usd', { kind: 'fixed', endsAtMs }, COST_NANO),
-    claim('feature day', 'tokens', { kind: 'fixed', endsAtMs }, TOKENS),
-    claim('tenant minute', 'requests', { kind: 'rolling', bucketMs: 1_000 }, 1n),
-    claim('running', 'concurrent', { kind: 'concurrent', ttlMs: 120_000 }, 1n),
-  ];
-}
-
-function commandOf(tenantId: string, holdId: string, claims: readonly Claim[], nowMs: number): ReserveCommand {
-  const callId = holdId;
-  const facts = {
-    callId,
-    provider: 'openai',
-    model: 'gpt-4o',
-    requestedModel: 'gpt-4o',
-    inputTokens: 1_200,
-    maxOutputTokens: 800,
-    userId: 'u_1',
-    feature: 'document_summarize',
-    environment: 'prod',
-    assistantId: null,
-    threadId: null,
-    apiKeyId: null,
-    requestId: null,
-    priceVersion: null,
-    tags: null,
-    sourceId: null,
-    terms: [],
-  };
-  const digest = digest128Hex('bench', tenantId, callId);
-  return {
-    tenantId,
-    holdId,
-    candidates: [{ amountNano: COST_NANO, claims, facts }],
-    rulesRevision: 0,
-    nowMs,
-    ttlMs: TTL_MS,
-    callDigest: digest,
-    bodyHash: digest,
-    policy: 'charge_input',
-    rule: { creditLimitNano: 0n },
-    enforce: true,
-    strict: false,
-  };
-}
-
 type Store = ReturnType<typeof openQuotaRedis>['store'];
-
-function snapshotOf(tenantId: string): Parameters<Store['load']>[0][number] {
-  const none = { holds: [], recentCalls: [], counters: [], fencedUntilMs: 0 };
-  return { tenantId, seq: 0n, postedNano: CREDIT_NANO, promisedNano: 0n, ceilingNano: 4n * CREDIT_NANO, bookedSeq: 0n, rulesRevision: 0, ...none };
-}
 
 /** A bench that left money held has measured something else. @throws Error */
 async function assertNothingHeld(store: Store): Promise<void> {

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { authorizeLatency } from './authorize-latency.js';
 import { authorizeMemory, authorizeRedis } from './authorize-memory.js';
+import { flatCost } from './flat-cost.js';
 import type { BenchOptions } from './harness/session.js';
 import { ingestBatch } from './ingest-batch.js';
 import { ingestWebhook } from './ingest-webhook.js';
@@ -23,6 +24,7 @@ const BENCHES: Readonly<Record<string, { run: (options: BenchOptions) => Promise
   'last-dollar-shared': { run: lastDollarShared, seconds: 0 },
   memory: { run: memory, seconds: 0 },
   rebuild: { run: rebuild, seconds: 0 },
+  'flat-cost': { run: flatCost, seconds: 0 },
 };
 
 const { values, positionals } = parseArgs({

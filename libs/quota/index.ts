@@ -19,6 +19,7 @@ export { PutBudget } from './application/put-budget.js';
 export { PutRoutes } from './application/put-routes.js';
 export { QuotaService } from './application/quota-service.js';
 export { QuotaStore } from './application/quota-store.js';
+export { MemoryQuotaStore } from './memory/memory-quota-store.js';
 export { DecisionReader } from './application/read-decisions.js';
 export { ReadHeld, type HeldView } from './application/read-held.js';
 export { ReadKeyBalances, type KeyBalance } from './application/read-key-balances.js';
