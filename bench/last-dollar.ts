@@ -11,6 +11,7 @@ export async function lastDollar(options: BenchOptions): Promise<void> {
     let above = 0;
     let denied = 0;
     const slowestMs: number[] = [];
+    await session.subject.makeBudgets();
     for (let round = 0; round < options.rounds * 2; round += 1) {
       const tenantId = benchTenant(round);
       await session.subject.call('PUT', `/v1/tenants/${tenantId}`, { hold_durability: round % 2 === 0 ? 'fast' : 'strict' });

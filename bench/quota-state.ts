@@ -37,6 +37,7 @@ export async function memory(options: BenchOptions): Promise<void> {
 export async function rebuild(options: BenchOptions): Promise<void> {
   await BenchSession.run('rebuild', { ...options, tenants: 1, scope: 'authorize' }, async (session) => {
     await session.database.client.query(MAKE_TENANTS);
+    await session.subject.makeBudgets();
     await askAll(session, 'fill', OPEN_HOLDS);
     await session.restartSubject();
     const cold: number[] = [];

@@ -33,9 +33,9 @@ describe('H3 a hold leaves active once', () => {
       expect(endHold({ ...base, ...ended, resolvedAtMs: 1 }, { to, resolution: 'second' }, 2)).toBeNull();
   });
 
-  it('one that ran out is settled by its late event or released, and does not run out again', () => {
+  it('one that ran out is settled by its late event or released, and does not run out again, and its call stopped running when it ran out', () => {
     expect(endHold({ ...base, ...RAN_OUT }, { to: 'unresolved', resolution: 'expired' }, 2)).toBeNull();
-    expect(endHold({ ...base, ...RAN_OUT }, { to: 'settled', resolution: 'late_event' }, 2)).toMatchObject({ state: 'settled', resolvedAtMs: 2 });
+    expect(endHold({ ...base, ...RAN_OUT }, { to: 'settled', resolution: 'late_event' }, 2)).toMatchObject({ state: 'settled', resolvedAtMs: 1 });
     expect(endHold({ ...base, ...RAN_OUT }, { to: 'released', resolution: 'release' }, 2)).toMatchObject({ state: 'released' });
   });
 

@@ -126,12 +126,13 @@ export type Ending = { readonly to: 'settled' | 'released' | 'unresolved'; reado
 
 /**
  * Ends a hold. From active to anything; from unresolved only to settled (its late event or its policy's charge) or released.
- * Null when it ended before: whoever comes second changes nothing.
+ * Its call stopped running when it left active, and a repeat is told so from then on: what is learned of an unresolved one later keeps that time,
+ * as its row does. Null when it ended before: whoever comes second changes nothing.
  */
 export function endHold(hold: Hold, ending: Ending, nowMs: number): Hold | null {
   const open = hold.state === 'active' || (hold.state === 'unresolved' && ending.to !== 'unresolved');
   if (!open) return null;
-  return { ...hold, state: ending.to, resolution: ending.resolution, resolvedAtMs: nowMs };
+  return { ...hold, state: ending.to, resolution: ending.resolution, resolvedAtMs: hold.resolvedAtMs ?? nowMs };
 }
 
 /** What one booking takes from a hold; negative when a booking is taken back. */

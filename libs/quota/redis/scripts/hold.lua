@@ -64,7 +64,9 @@ end
 local function ended_hold(hold, to, resolution)
   if not (hold.state == 'active' or (hold.state == 'unresolved' and to ~= 'unresolved')) then return nil end
   local ended = copy_hold(hold)
-  ended.state, ended.resolution, ended.resolved = to, resolution, NOW
+  ended.state, ended.resolution = to, resolution
+  -- What is learned of an unresolved one later keeps the time when its call stopped running.
+  if ended.resolved < 0 then ended.resolved = NOW end
   return ended
 end
 
