@@ -32,7 +32,13 @@ export async function authorizeLatency(options: BenchOptions): Promise<void> {
       return { probes, subject: 1_000 / load.p99Ms, yardstick: 1_000 / onEmpty.p99Ms, beside };
     });
     empty.stop();
-    const setting = { 'requests a second': RATE_PER_S, connections: CONNECTIONS, tenants: TENANTS, limits: 'wallet, 4 budgets, loop guard', 'seconds a round': options.seconds };
+    const setting = {
+      'requests a second': RATE_PER_S,
+      connections: CONNECTIONS,
+      tenants: TENANTS,
+      limits: 'wallet, 4 budgets, loop guard',
+      'seconds a round': options.seconds,
+    };
     publish({ name: 'authorize-latency', unit: '1/p99', yardstickName: 'empty 1/p99', firstBar: 0.2, moonshot: 0.5, setting, rounds: measured });
   });
 }
