@@ -33,7 +33,7 @@ class NotingSql implements Sql {
 }
 
 const TENANT = { billing: 'prepaid', creditLimitNano: 0n };
-const directory = { findMany: async (ids: readonly string[]) => await Promise.resolve(new Map(ids.map((id) => [id, TENANT]))) };
+const directory = { findManyInside: async (_tx: unknown, ids: readonly string[]) => await Promise.resolve(new Map(ids.map((id) => [id, TENANT]))) };
 
 describe('WatchSpend', () => {
   const movement = (tenantSeq: bigint, chargeNano: bigint): SpendMovement =>

@@ -46,7 +46,7 @@ export class WatchSpend extends PostingParticipant {
 
   private async balanceAlerts(tx: Sql, movements: readonly SpendMovement[], balances: TenantBalances, at: Date): Promise<NewAlert[]> {
     const batches = chargesByTenant(movements);
-    const tenants = await this.tenants.findMany([...batches.keys()]);
+    const tenants = await this.tenants.findManyInside(tx, [...batches.keys()]);
     const booked: (BookedBalance & { beforeNano: Nano })[] = [];
     for (const [tenantId, { netChargeNano, seqs }] of batches) {
       const balance = balances.get(tenantId);

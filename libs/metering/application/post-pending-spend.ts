@@ -93,7 +93,7 @@ export class PostPendingSpend {
   }
 
   private async book(tx: Sql, shard: number, taken: readonly PendingEvent[]): Promise<PendingEvent[]> {
-    const tenants = await this.tenants.findMany([...new Set(taken.map((event) => event.tenantId))]);
+    const tenants = await this.tenants.findManyInside(tx, [...new Set(taken.map((event) => event.tenantId))]);
     const decided = taken.map((event): Decided => ({ event, booking: this.decide(event, tenants.get(event.tenantId)?.rateCardId ?? null) }));
     return await bookBatch({
       tx,

@@ -4,7 +4,7 @@
  */
 import { HOUR_MS, isExternalId, type Clock } from '../../kernel/index.js';
 import type { AuditLog } from '../../platform/audit/audit-log.js';
-import type { Database } from '../../platform/postgres/database.js';
+import type { Database, Sql } from '../../platform/postgres/database.js';
 import { autoCreateTenant, type Tenant } from '../domain/tenant.js';
 import { FreshCache } from './fresh-cache.js';
 import { describeTenant } from './audit-wire.js';
@@ -50,6 +50,25 @@ export class TenantDirectory {
       const tenant = read.get(id);
       if (tenant) found.set(id, tenant);
     }
+    return found;
+  }
+
+  /**
+   * As {@link findMany}, for a transaction that others wait for: what is not known is read on its own connection. One that asked for a second
+   * connection could wait for those who hold them all and wait for it.
+   */
+  async findManyInside(tx: Sql, ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>> {
+    const found = new Map<string, Tenant>();
+    const unread: string[] = [];
+    for (const id of new Set(ids)) {
+      const cached = this.cache.get(id);
+      if (cached === undefined && isExternalId(id)) unread.push(id);
+      else if (cached) found.set(id, cached);
+    }
+    if (unread.length === 0) return found;
+    const reading = this.cache.startReading();
+    for (const tenant of await this.tenants.findMany(tx, unread)) found.set(tenant.tenantId, tenant);
+    for (const id of unread) reading.keep(id, found.get(id) ?? null);
     return found;
   }
 
