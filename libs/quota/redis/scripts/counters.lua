@@ -71,6 +71,15 @@ local function oldest_bucket(bucket)
   return bucket_start(NOW - ROLLING_BUCKETS * bucket, bucket)
 end
 
+local function sums_from(packed, index)
+  local used, held = 0, 0
+  while index < #packed do
+    local _, bucket_used, bucket_held = struct.unpack(BUCKET, packed, index)
+    used, held, index = used + bucket_used, held + bucket_held, index + BUCKET_BYTES
+  end
+  return used, held
+end
+
 -- Adds to the sub-bucket that `at` is in, and drops what left the window; one more stays for a process whose clock is behind. The sums are
 -- kept with the counter and only those sub-buckets are looked at that come or go: a window with all its sub-buckets costs what an empty one does.
 local function add_rolling(counter, at, used, held)
@@ -102,13 +111,7 @@ local function add_rolling(counter, at, used, held)
   end
   counter[5] = packed
   -- A sum that a double does not keep must not leave its error behind.
-  if not exact or math.abs(counter[3]) > LARGEST or counter[4] > LARGEST then
-    counter[3], counter[4] = 0, 0
-    for index = 1, #packed, BUCKET_BYTES do
-      local _, bucket_used, bucket_held = struct.unpack(BUCKET, packed, index)
-      counter[3], counter[4] = counter[3] + bucket_used, counter[4] + bucket_held
-    end
-  end
+  if not exact or math.abs(counter[3]) > LARGEST or counter[4] > LARGEST then counter[3], counter[4] = sums_from(packed, 1) end
 end
 
 local function add(name, kind, param, at, used, held)
@@ -160,12 +163,14 @@ local function view(name)
   if counter[1] == 0 then return counter[3], counter[4] end
   if counter[1] == 2 then return 0, counter[2] end
   local used, held, packed, oldest = counter[3], counter[4], counter[5], oldest_bucket(counter[2])
-  for index = 1, #packed, BUCKET_BYTES do
+  local exact, index = math.abs(used) <= LARGEST and held <= LARGEST, 1
+  while index < #packed do
     local start, bucket_used, bucket_held = struct.unpack(BUCKET, packed, index)
     if start >= oldest then break end
-    used, held = used - bucket_used, held - bucket_held
+    used, held, index = used - bucket_used, held - bucket_held, index + BUCKET_BYTES
   end
-  return used, held
+  if exact then return used, held end
+  return sums_from(packed, index)
 end
 
 -- { start, used and held } of the sub-buckets in a rolling window, oldest first.
