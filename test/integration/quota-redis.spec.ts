@@ -145,7 +145,8 @@ describeWithRedis('API processes that share a Redis', () => {
     await loseServer(() => truncateSync(file, length));
     // The old data is there, and says that one dollar is held.
     const states = await admin.keys('tollgate:q2:*:state');
-    expect(await admin.hget(states[0] ?? '', 'held')).toBe('1000000000');
+    const figures = await admin.hgetBuffer(states[0] ?? '', 'figures');
+    expect(figures?.readDoubleLE(8)).toBe(1_000_000_000);
     expect((await ask(first, '4')).reason.code).toBe('in_flight_exhausted');
     expect(await balance(second)).toMatchObject({ held_usd: '7.000000000', available_usd: '3.000000000' });
     rmSync(directory, { recursive: true, force: true });

@@ -34,17 +34,22 @@ const leaseOf = (tenant: TenantTruth, kind: CounterKind, percent: number, grante
   };
 };
 
-export const grant = fc.tuple(leased, fc.constantFrom(0n, 0n, 0n, 1n, 20n)).map(([drawn, late]): Command => ({
-  name: late === 0n ? 'grant' : 'late grant',
-  tenant: drawn.tenant,
-  prepare: (truth) => {
-    const tenant = truth.tenant(drawn.tenant);
-    const row = leaseOf(tenant, drawn.kind, drawn.percent, drawn.granted, drawn.fenced);
-    if (late === 0n) tenant.leases.set(row.lease, row);
-    const { nowMs } = truth;
-    return async (store) => await store.grant(tenant.tenantId, [{ ...row, version: row.version - late }], nowMs);
-  },
-}));
+const grants = (name: string, lateness: fc.Arbitrary<bigint>): fc.Arbitrary<Command> =>
+  fc.tuple(leased, lateness).map(([drawn, late]): Command => ({
+    name,
+    tenant: drawn.tenant,
+    prepare: (truth) => {
+      const tenant = truth.tenant(drawn.tenant);
+      const row = leaseOf(tenant, drawn.kind, drawn.percent, drawn.granted, drawn.fenced);
+      if (late === 0n) tenant.leases.set(row.lease, row);
+      const { nowMs } = truth;
+      return async (store) => await store.grant(tenant.tenantId, [{ ...row, version: row.version - late }], nowMs);
+    },
+  }));
+
+export const grant = grants('grant', fc.constant(0n));
+/** Told after later ones. */
+export const lateGrant = grants('late grant', fc.constantFrom(1n, 20n));
 
 export const lower = fc
   .record({

@@ -7,7 +7,7 @@ import type { BookedBatch, Candidate, ReserveCommand } from '../../libs/quota/ap
 import type { CallFacts } from '../../libs/quota/domain/hold.js';
 import type { CounterDelta } from '../../libs/quota/domain/limit.js';
 import { FACTS } from '../../libs/quota/testing/quota-world.js';
-import { grant, LEASES, lower } from './lease-commands.js';
+import { grant, lateGrant, LEASES, lower } from './lease-commands.js';
 import { claimOn, COUNTERS, HUGE, TTL_MS, type Command, type TenantTruth } from './quota-truth.js';
 
 /** How many random histories are run, and from which seed: a longer run, or one again. */
@@ -256,7 +256,8 @@ const KINDS: readonly (readonly [weight: number, arbitrary: fc.Arbitrary<Command
   [15, pass],
   [9, fc.constant(expire)],
   [12, raise],
-  [15, grant],
+  [9, grant],
+  [6, lateGrant],
   [9, lower],
   [3, change],
   [3, forget],

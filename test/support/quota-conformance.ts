@@ -132,6 +132,11 @@ function describePromises(): void {
     expect(await heldNano()).toBe(9_000_000_000_000_000n);
     await release(nearly.holdId);
     expect(await heldNano()).toBe(1n);
+    const before = await store.wallet(tenantId);
+    if (before === 'unknown') throw new Error('the tenant is unknown');
+    const ceilingNano = before.ceilingNano + 1_000_000_000_000_001n;
+    await store.raiseCeiling(tenantId, ceilingNano);
+    expect(await store.wallet(tenantId)).toMatchObject({ ceilingNano, promisedNano: before.promisedNano });
   });
 }
 

@@ -168,7 +168,6 @@ export function loadArguments(snapshot: TenantSnapshot, ticket: string): string[
     ticket,
     integer(snapshot.seq),
     large(snapshot.postedNano),
-    large(snapshot.promisedNano),
     large(snapshot.ceilingNano),
     integer(snapshot.ceilingNano - snapshot.promisedNano),
     integer(snapshot.bookedSeq),

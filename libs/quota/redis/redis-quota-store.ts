@@ -38,7 +38,22 @@ import {
 } from './arguments.js';
 import type { RedisNode } from './redis-node.js';
 import type { RedisNodes } from './redis-nodes.js';
-import { figuresOf, holdOf, list, refusalOf, roomsOf, shortsOf, takenOf, text, viewsOf, walletOf, wouldOf, type Figures, type Reply } from './replies.js';
+import {
+  figuresOf,
+  holdOf,
+  list,
+  promisedOf,
+  refusalOf,
+  roomsOf,
+  shortsOf,
+  takenOf,
+  text,
+  viewsOf,
+  walletOf,
+  wouldOf,
+  type Figures,
+  type Reply,
+} from './replies.js';
 import { SCRIPTS, type Script } from './scripts.js';
 import { tenantKeys } from './tenant-keys.js';
 import { UnsureHolds } from './unsure-holds.js';
@@ -90,7 +105,7 @@ export class RedisQuotaStore extends QuotaStore {
       case 'short_of_lease':
         return { kind, shorts: shortsOf(reply[1]) };
       case 'above_ceiling':
-        return { kind: 'above_ceiling', promisedNano: BigInt(text(reply[1])) + BigInt(text(reply[2])) };
+        return { kind: 'above_ceiling', promisedNano: promisedOf(reply[1], reply[2]) + BigInt(text(reply[3])) };
       case 'already_resolved':
       case 'other_body':
       case 'stale_rules':
@@ -116,7 +131,7 @@ export class RedisQuotaStore extends QuotaStore {
     const reply = list(await this.run(SCRIPTS.extend, tenantId, nowMs, extendArguments(command)));
     if (reply[0] === 'refused') return { kind: 'refused', refusal: refusalOf(command.claims, reply[1]), wallet: walletOf(reply[2]) };
     if (reply[0] === 'short_of_lease') return { kind: 'short_of_lease', shorts: shortsOf(reply[1]) };
-    if (reply[0] === 'above_ceiling') return { kind: 'above_ceiling', promisedNano: BigInt(text(reply[1])) + BigInt(text(reply[2])) };
+    if (reply[0] === 'above_ceiling') return { kind: 'above_ceiling', promisedNano: promisedOf(reply[1], reply[2]) + BigInt(text(reply[3])) };
     return endResult(tenantId, reply);
   }
 

@@ -30,6 +30,9 @@ export function walletOf(reply: Reply | undefined): WalletView {
   return { seq: exact(seq), postedNano: exact(posted), heldNano: exact(held) };
 }
 
+/** What was promised is not kept: it is what the ceiling covers no longer. */
+export const promisedOf = (ceiling: Reply | undefined, covered: Reply | undefined): Nano => exact(ceiling) - exact(covered);
+
 export function viewsOf(claims: readonly Claim[], reply: Reply | undefined): LimitView[] {
   const told = list(reply);
   return claims.map((claim, index) => ({ claim, used: exact(told[2 * index]), held: exact(told[2 * index + 1]) }));
@@ -172,10 +175,10 @@ export interface Figures extends WalletView {
 }
 
 export function figuresOf(reply: Reply | undefined): Figures {
-  const [seq, posted, held, promised, ceiling, unrecorded] = list(reply);
+  const [seq, posted, held, covered, ceiling, unrecorded] = list(reply);
   return {
     ...walletOf([seq ?? null, posted ?? null, held ?? null]),
-    promisedNano: exact(promised),
+    promisedNano: promisedOf(ceiling, covered),
     ceilingNano: exact(ceiling),
     unrecordedNano: exact(unrecorded),
   };

@@ -6,6 +6,7 @@
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include hold-end.lua
 local state = read_state()
 if not state then
   redis.call('DEL', TICKET)
@@ -27,6 +28,9 @@ for index = 1, tonumber(ARGV[4]) do
 end
 local count = tonumber(ARGV[at])
 at = at + 1
+local names = {}
+for index = 1, math.min(count, MOST_AT_ONCE) do names[index] = ARGV[at + 5 * (index - 1)] end
+preload(names)
 for _ = 1, count do
   add(ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), 0)
   at = at + 5
@@ -41,14 +45,14 @@ for _, from in ipairs(captures) do
     after.captured = math.max(0, hold.captured + nano)
     after.tokens = math.max(0, hold.tokens + tonumber(ARGV[from + 3]))
     after.requests = math.max(0, hold.requests + tonumber(ARGV[from + 4]))
-    if ARGV[from + 5] == '1' then after = ended_hold(after, 'settled', 'event') or after end
+    if ARGV[from + 5] == '1' and can_end(after, 'settled') then after.state, after.resolution, after.resolved = 'settled', 'event', NOW end
     if ARGV[from + 6] == '1' and nano >= 0 and after.state == 'unresolved' then after.resolution = 'charged' end
     replace_hold(state, hold_id, hold, after)
     if not latest[hold_id] then order[#order + 1] = hold_id end
     latest[hold_id] = after
   end
 end
-redis.call('HSET', STATE, 'booked', ARGV[3])
+state.booked = seq
 write_counters()
 write_state(state)
 local told = {}

@@ -5,6 +5,7 @@
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include hold-end.lua
 local state = read_state()
 if not state then return { 'unknown' } end
 local hold = find_hold(ARGV[3])

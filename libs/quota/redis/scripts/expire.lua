@@ -6,6 +6,7 @@
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include hold-end.lua
 local state = read_state()
 if not state then return { 0 } end
 local told = {}
@@ -19,12 +20,12 @@ for _, hold_id in ipairs(redis.call('ZRANGEBYSCORE', ENDS, '-inf', text(end_buck
   end
 end
 write_counters()
-write_state(state)
 local next_end = redis.call('ZRANGE', ENDS, 0, 0, 'WITHSCORES')
 if #next_end == 0 then
-  redis.call('HDEL', STATE, 'due')
+  state.due = -1
+  write_state(state)
   return { 1, told, '' }
 end
-local at = text((tonumber(next_end[2]) + 1) * END_BUCKET_MS)
-redis.call('HSET', STATE, 'due', at)
-return { 1, told, at }
+state.due = (tonumber(next_end[2]) + 1) * END_BUCKET_MS
+write_state(state)
+return { 1, told, text(state.due) }

@@ -2,11 +2,12 @@
 -- KEYS  as tenant.lua
 -- ARGV  1 epoch, 2 now, 3 hold id, 4 whole amount, 5 expires, 6 credit or '', 7 enforce 0/1, 8 strict 0/1 (committed before it is answered: the
 --       ceiling need not cover it), 9 facts, 10 count of claims, claims (see judge.lua)
--- Returns  { 'unknown' | 'not_found' }, { 'ended_before', hold }, { 'short_of_lease', shorts }, { 'refused', refusal, wallet }, { 'above_ceiling', promised so far, rise },
+-- Returns  { 'unknown' | 'not_found' }, { 'ended_before', hold }, { 'short_of_lease', shorts }, { 'refused', refusal, wallet }, { 'above_ceiling', ceiling, covered, rise },
 --       { 'ended', hold, wallet, due or '' }; the refusal's claim counts from 1 in the claims of ARGV
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include hold-end.lua
 -- @include leases.lua
 -- @include judge.lua
 local state = read_state()
@@ -50,10 +51,9 @@ end
 if rise > 0 and ARGV[8] ~= '1' then
   if rise > state.covered then
     write_counters()
-    return { 'above_ceiling', redis.call('HGET', STATE, 'promised'), text(rise) }
+    return { 'above_ceiling', redis.call('HGET', STATE, 'ceiling'), state.covered, rise }
   end
   state.covered = state.covered - rise
-  redis.call('HINCRBY', STATE, 'promised', text(rise))
   raised.recorded = 0
 end
 replace_hold(state, ARGV[3], hold, raised)

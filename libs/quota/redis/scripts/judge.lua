@@ -22,8 +22,9 @@ local function fenced_limit(block_at, case)
   return NOW < case.fenced and block_at - math.floor(block_at / UNRECORDED_PART) or block_at
 end
 
-local function wait_for(claim, limit, seen)
-  local excess = claim.amount - (limit - seen.used - seen.held)
+local function wait_for(claim, limit)
+  local used, held = view(claim.name)
+  local excess = claim.amount - (limit - used - held)
   if excess <= 0 then return 0 end
   if claim.amount > limit then return nil end
   if claim.kind == 'c' then return IN_FLIGHT_RETRY_MS end
@@ -31,17 +32,17 @@ local function wait_for(claim, limit, seen)
     if claim.param < 0 then return nil end
     return claim.param - NOW
   end
-  for _, bucket in ipairs(seen.buckets) do
+  for _, bucket in ipairs(buckets_of(claim.name)) do
     excess = excess - bucket[2]
     if excess <= 0 then return bucket[1] + (ROLLING_BUCKETS + 1) * claim.param - NOW end
   end
   return nil
 end
 
-local function exact_retry(claim, fenced, seen, case)
-  local fenced_wait = wait_for(claim, fenced, seen)
+local function exact_retry(claim, fenced, case)
+  local fenced_wait = wait_for(claim, fenced)
   if fenced == claim.block_at then return fenced_wait end
-  local wait = wait_for(claim, claim.block_at, seen)
+  local wait = wait_for(claim, claim.block_at)
   local after_fence = wait and math.max(wait, case.fenced - NOW)
   if not fenced_wait or not after_fence then return fenced_wait or after_fence end
   return math.min(fenced_wait, after_fence)
@@ -62,20 +63,20 @@ local function reach_of(claim, at, percent, case)
 end
 
 local function claim_refusal(claim, case)
-  local seen = view(claim.name)
+  local used, held = view(claim.name)
   -- What a crash may have lost of a shared limit is fenced in the grant.
   local fenced = claim.lease and claim.block_at or fenced_limit(claim.block_at, case)
-  if claim.amount <= fenced - seen.used - seen.held then
-    if not claim.lease or claim.amount <= reach_of(claim, claim.block_at, claim.lease.block, case) - seen.used - seen.held then return nil end
+  if claim.amount <= fenced - used - held then
+    if not claim.lease or claim.amount <= reach_of(claim, claim.block_at, claim.lease.block, case) - used - held then return nil end
     return { code = 'global_lease', claim = claim.index, retry = IN_FLIGHT_RETRY_MS, exact = false }
   end
   if claim.amount > claim.block_at then
     return { code = never_fits(claim), claim = claim.index, exact = false }
   end
   if claim.kind == 'c' then return { code = 'concurrency_limited', claim = claim.index, retry = IN_FLIGHT_RETRY_MS, exact = false } end
-  local retry = exact_retry(claim, fenced, seen, case)
+  local retry = exact_retry(claim, fenced, case)
   if claim.rate then return { code = 'rate_limited', claim = claim.index, retry = retry, exact = retry ~= nil } end
-  if claim.amount > fenced - seen.used then return { code = 'budget_exhausted', claim = claim.index, retry = retry, exact = retry ~= nil } end
+  if claim.amount > fenced - used then return { code = 'budget_exhausted', claim = claim.index, retry = retry, exact = retry ~= nil } end
   local soon = retry ~= nil and retry < IN_FLIGHT_RETRY_MS
   return { code = 'in_flight_exhausted', claim = claim.index, retry = soon and retry or IN_FLIGHT_RETRY_MS, exact = soon }
 end
@@ -105,9 +106,9 @@ end
 local function passed_threshold(candidate, level, case)
   for _, claim in ipairs(candidate.claims) do
     if claim.downgrade_at and claim.amount ~= 0 and counts(claim, level) then
-      local seen = view(claim.name)
+      local used, held = view(claim.name)
       local at = claim.lease and reach_of(claim, claim.downgrade_at, claim.lease.downgrade, case) or claim.downgrade_at
-      if claim.amount > at - seen.used - seen.held then return claim end
+      if claim.amount > at - used - held then return claim end
     end
   end
   return nil
@@ -146,13 +147,13 @@ end
 -- { lease, counter, used and held and perhaps lost, amount, end or -1 }, added to `shorts`.
 local function add_shorts(shorts, candidate, case)
   local function look(claim, percent, at)
-    local seen = view(claim.name)
-    if percent == 0 or not at or claim.amount > at - seen.used - seen.held then return end
+    local used, held = view(claim.name)
+    if percent == 0 or not at or claim.amount > at - used - held then return end
     local key = lease_key(claim.name, percent)
     local grant = counter_at(key)
-    if shorts[key] or claim.amount <= usable_of(grant, case.fenced) - seen.used - seen.held then return end
+    if shorts[key] or claim.amount <= usable_of(grant, case.fenced) - used - held then return end
     shorts[key] = true
-    local committed = seen.used + seen.held + fenced_part(grant, case.fenced)
+    local committed = used + held + fenced_part(grant, case.fenced)
     shorts[#shorts + 1] = { key, claim.name, text(committed), text(claim.amount), text(claim.kind == 'f' and claim.param or -1) }
   end
   for _, claim in ipairs(candidate.claims) do
@@ -185,8 +186,8 @@ local function room_of(candidate, case, state)
   local nano, tokens, open = remaining and remaining - state.held or nil, nil, true
   for _, claim in ipairs(candidate.claims) do
     if claim.enforced and not claim.silent and claim.block_at then
-      local seen = view(claim.name)
-      local left = reach_of(claim, claim.block_at, claim.lease and claim.lease.block or 0, case) - seen.used - seen.held
+      local used, held = view(claim.name)
+      local left = reach_of(claim, claim.block_at, claim.lease and claim.lease.block or 0, case) - used - held
       if claim.metric == 'u' then nano = smaller(nano, left)
       elseif claim.metric == 't' then tokens = smaller(tokens, left)
       elseif claim.amount > left then open = false end
@@ -202,9 +203,9 @@ end
 local function tell_views(claims)
   local told = {}
   for _, claim in ipairs(claims) do
-    local seen = view(claim.name)
-    told[#told + 1] = text(seen.used)
-    told[#told + 1] = text(seen.held)
+    local used, held = view(claim.name)
+    told[#told + 1] = used
+    told[#told + 1] = held
   end
   return told
 end

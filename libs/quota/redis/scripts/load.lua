@@ -1,7 +1,7 @@
 -- Takes over an unknown tenant as PostgreSQL tells it. One that is known stays as it is.
 -- KEYS  as tenant.lua
--- ARGV  1 epoch, 2 now, 3 ticket, 4 seq, 5 posted, 6 promised, 7 ceiling, 8 covered, 9 booked, 10 rules revision, 11 fenced until,
---       12 count of holds, per hold: id and the values of hold.lua's FIELDS up to facts, count of claims, claims (name, metric, kind, param,
+-- ARGV  1 epoch, 2 now, 3 ticket, 4 seq, 5 posted, 6 ceiling, 7 covered, 8 booked, 9 rules revision, 10 fenced until,
+--       11 count of holds, per hold: id and the values of FIELDS, count of claims, claims (name, metric, kind, param,
 --       amount); then the count of recent calls (digest, resolved at); then the count of counters (name, kind, param, at, amount);
 --       then the number up to which tellings of grants are older, the count of leases (lease, end or -1, granted, fenced, version)
 -- Returns  { 'loaded', due or '' } | { 'known' } | { 'superseded' }: something was booked since the ticket was made, so read again
@@ -9,11 +9,17 @@
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include hold-put.lua
+-- @include hold-end.lua
+local FIELDS = {
+  'state', 'resolution', 'amount', 'captured', 'tokens', 'requests', 'policy', 'kind', 'created', 'expires', 'resolved', 'digest', 'body', 'facts',
+}
+
 if read_state() then return { 'known' } end
 if redis.call('GET', TICKET) ~= ARGV[3] or string.sub(ARGV[3], 1, #EPOCH + 1) ~= EPOCH .. ':' then return { 'superseded' } end
 
-local loaded, order, at = {}, {}, 13
-for index = 1, tonumber(ARGV[12]) do
+local loaded, order, at = {}, {}, 12
+for index = 1, tonumber(ARGV[11]) do
   local hold_id, hold = ARGV[at], { recorded = 1, claims = {} }
   for field = 1, 14 do
     local name, value = FIELDS[field], ARGV[at + field]
@@ -38,9 +44,11 @@ if redis.call('HGET', STATE, 'was') == EPOCH then
   end
 end
 redis.call('UNLINK', STATE, COUNTERS, HOLDS, CALLS, ENDS, SLOTS, TICKET)
-redis.call('HSET', STATE, 'epoch', EPOCH, 'seq', ARGV[4], 'posted', ARGV[5], 'promised', ARGV[6], 'ceiling', ARGV[7], 'covered', ARGV[8],
-  'booked', ARGV[9], 'rules', ARGV[10], 'fenced', ARGV[11], 'held', '0', 'unrecorded', '0')
-local state = read_state()
+redis.call('HSET', STATE, 'epoch', EPOCH, 'seq', ARGV[4], 'posted', ARGV[5], 'ceiling', ARGV[6])
+local state = {
+  covered = tonumber(ARGV[7]), booked = tonumber(ARGV[8]), rules = tonumber(ARGV[9]), fenced = tonumber(ARGV[10]), due = -1, held = 0, unrecorded = 0,
+  swept = -1,
+}
 local due = ''
 local function take(hold_id, hold)
   local told = put_hold(state, hold_id, hold)
@@ -52,7 +60,7 @@ for hold_id, hold in pairs(unwritten) do take(hold_id, hold) end
 local calls = tonumber(ARGV[at])
 at = at + 1
 for _ = 1, calls do
-  remember_resolved(ARGV[at], tonumber(ARGV[at + 1]))
+  remember_resolved(state, ARGV[at], tonumber(ARGV[at + 1]))
   at = at + 2
 end
 local count = tonumber(ARGV[at])

@@ -17,8 +17,8 @@ hear_grant(key, tonumber(ARGV[5]), tonumber(ARGV[6]), version)
 local lease = counter_at(key)
 if not lease or lease[5] ~= version then return { 'newer' } end
 drop_past_slots()
-local seen = view(ARGV[4])
-local committed = seen.used + seen.held
+local used, held = view(ARGV[4])
+local committed = used + held
 if ARGV[9] == '' or tonumber(ARGV[9]) == committed then
   local granted = lowered_grant(lease, committed, state.fenced, tonumber(ARGV[8]))
   if granted < lease[3] then

@@ -12,5 +12,11 @@ end
 local high, low = halves(ARGV[3])
 local known_high, known_low = halves(redis.call('HGET', STATE, 'ceiling'))
 local rise = (high - known_high) * 1000000000 + (low - known_low)
-if rise > 0 then redis.call('HSET', STATE, 'ceiling', ARGV[3], 'covered', text(clamp(state.covered + rise))) end
+-- More than 9e15 ahead of what was promised is not taken over, so that ceiling and covered stay that far apart.
+rise = math.min(rise, LARGEST - state.covered)
+if rise > 0 then
+  redis.call('HINCRBY', STATE, 'ceiling', text(rise))
+  state.covered = state.covered + rise
+  write_state(state)
+end
 return 1

@@ -1,7 +1,7 @@
 -- Reads a tenant's figures, one of its holds, and how limits stand.
 -- KEYS  as tenant.lua
 -- ARGV  1 epoch, 2 now, 3 hold id or '', 4 rules revision or '' (any), 5 count of claims, claims (see judge.lua)
--- Returns  { 'unknown' }, or { 'known', { seq, posted, held, promised, ceiling, unrecorded }, hold or '', views or '' of other rules }
+-- Returns  { 'unknown' }, or { 'known', { seq, posted, held, covered, ceiling, unrecorded }, hold or '', views or '' of other rules }
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
@@ -10,8 +10,7 @@
 local state = read_state()
 if not state then return { 'unknown' } end
 local figures = wallet_of(state)
-for _, figure in ipairs(redis.call('HMGET', STATE, 'promised', 'ceiling')) do figures[#figures + 1] = figure end
-figures[#figures + 1] = text(state.unrecorded)
+figures[4], figures[5], figures[6] = state.covered, redis.call('HGET', STATE, 'ceiling'), state.unrecorded
 local hold = ARGV[3] ~= '' and find_hold(ARGV[3])
 local views_told = ''
 if ARGV[4] == '' or tonumber(ARGV[4]) == state.rules then

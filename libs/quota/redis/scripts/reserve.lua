@@ -2,7 +2,7 @@
 -- KEYS  as tenant.lua
 -- ARGV  1 epoch, 2 now, 3 hold id, 4 rules revision, 5 call digest or '', 6 body hash or '', 7 policy, 8 expires, 9 credit or '' (no limit),
 --       10 enforce 0/1, 11 strict 0/1, 12 kind of hold, 13 candidates, then per candidate: amount, facts, count of claims, claims (see judge.lua)
--- Returns  { 'unknown' | 'stale_rules' | 'other_body' | 'already_resolved' }, { 'above_ceiling', promised so far, amount },
+-- Returns  { 'unknown' | 'stale_rules' | 'other_body' | 'already_resolved' }, { 'above_ceiling', ceiling, covered, amount },
 --       { 'short_of_lease', shorts (see judge.lua) },
 --       { 'replayed', hold, wallet, views of each candidate }, { 'refused', refusal, wallet, rooms, views of the first },
 --       { 'held', candidate from 0, why, claim, would, wallet, views, covered, due or '' }
@@ -10,6 +10,7 @@
 -- @include tenant.lua
 -- @include counters.lua
 -- @include hold.lua
+-- @include hold-put.lua
 -- @include leases.lua
 -- @include judge.lua
 local state = read_state()
@@ -64,10 +65,9 @@ local strict = ARGV[11] == '1'
 if not strict then
   if candidate.amount > state.covered then
     write_counters()
-    return { 'above_ceiling', redis.call('HGET', STATE, 'promised'), text(candidate.amount) }
+    return { 'above_ceiling', redis.call('HGET', STATE, 'ceiling'), state.covered, candidate.amount }
   end
   state.covered = state.covered - candidate.amount
-  redis.call('HINCRBY', STATE, 'promised', text(candidate.amount))
 end
 local kept = {}
 for index, claim in ipairs(candidate.claims) do kept[index] = { claim.name, claim.metric, claim.kind, claim.param, claim.amount } end
@@ -83,4 +83,4 @@ if would.refusal then
 elseif would.index ~= choice.index then
   told_would = { 'taken', would.index - 1, would.why, would.claim }
 end
-return { 'held', choice.index - 1, choice.why, choice.claim, told_would, wallet_of(state), tell_views(candidate.claims), text(state.covered), due }
+return { 'held', choice.index - 1, choice.why, choice.claim, told_would, wallet_of(state), tell_views(candidate.claims), state.covered, due }
