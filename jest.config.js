@@ -26,6 +26,8 @@ const shared = {
 export default {
   // Nothing waits this long; a machine with two busy cores may. Tests of whole processes give their own.
   testTimeout: 60_000,
+  // A suite waits for its servers half of the time, so two take turns well on two cores.
+  maxWorkers: 2,
   reporters: ['default', '<rootDir>/test/support/no-skip-reporter.js'],
   projects: [
     {
