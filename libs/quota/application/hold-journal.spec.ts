@@ -56,6 +56,30 @@ describe('a hold between the store and its row', () => {
     expect(written).toEqual(['ended  live long', 'ended long live ']);
   });
 
+  it('is written when a flush that began after it ends, also where another batch took it meanwhile', async () => {
+    const begun: string[][] = [];
+    const ends: (() => void)[] = [];
+    const journal = new HoldJournal(
+      async (_ended, live) => {
+        begun.push(live.map((row) => row.holdId));
+        await new Promise<void>((resolve) => ends.push(resolve));
+      },
+      () => undefined,
+    );
+    journal.note(hold('first'));
+    const first = journal.flush();
+    const committed = journal.commit(hold('asked'), 1n);
+    journal.note(hold('extended'));
+    let flushed = false;
+    const flush = journal.flush().then(() => (flushed = true));
+    ends[0]?.();
+    await first;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([begun, flushed]).toEqual([[['first'], ['asked', 'extended']], false]);
+    ends[1]?.();
+    await Promise.all([committed, flush]);
+  });
+
   it('that the database refuses fails alone, and nobody else waits in vain', async () => {
     const journal = new HoldJournal(
       async (_ended, live) => {

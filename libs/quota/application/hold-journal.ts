@@ -104,8 +104,12 @@ export class HoldJournal {
 
   /** Writes everything noted so far. @throws DomainError storage.unavailable; then it stays noted */
   async flush(): Promise<void> {
-    await this.writing;
-    if (this.dirty.size > 0) await this.wait(null);
+    while (this.dirty.size === 0) {
+      if (!this.writing) return;
+      // What fails under way is noted again; what the next batch has taken meanwhile is under way once more.
+      await this.writing;
+    }
+    await this.wait(null);
   }
 
   private async wait(holdId: string | null): Promise<void> {
