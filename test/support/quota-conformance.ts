@@ -288,6 +288,15 @@ function describeBookings(): void {
     await store.applyBooked({ tenantId, seq: 1n, captures: [charge], counters: [] }, NOW_MS + TTL_MS);
     expect(await heldNano()).toBe(0n);
   });
+
+  it('a late event settles a hold that ran out, and its call ended when it ran out', async () => {
+    const { holdId } = heldBy(await store.reserve(command(tenantId, 30n)));
+    const ranOutAt = NOW_MS + TTL_MS + 250;
+    expect((await store.expire(ranOutAt, 1_000)).some((hold) => hold.holdId === holdId)).toBe(true);
+    const late = { holdId, callDigest: null, signedNano: 12n, signedTokens: 0n, signedRequests: 1n, closes: true, provisional: false };
+    const booked = await store.applyBooked({ tenantId, seq: 1n, captures: [late], counters: [] }, ranOutAt + 3_600_000);
+    expect(booked.map(({ state, resolvedAtMs }) => [state, resolvedAtMs])).toEqual([['settled', ranOutAt]]);
+  });
 }
 
 function describeLoads(open: () => OpenStore): void {

@@ -19,9 +19,19 @@ interface Sums {
 }
 type Counter =
   | ({ readonly kind: 'fixed'; readonly endsAtMs: number | null } & Sums)
-  | { readonly kind: 'rolling'; readonly bucketMs: number; readonly buckets: Map<number, Sums> }
+  | RollingCounter
   /** End of each running call's slot by hold, in the order of their ends. */
   | { readonly kind: 'concurrent'; readonly slots: Map<string, number> };
+
+/** A window's sums are kept with it: adding up to 61 sub-buckets for every look at it cost more than the rest of a decision. */
+interface RollingCounter extends Sums {
+  readonly kind: 'rolling';
+  readonly bucketMs: number;
+  /** Their sum is the counter's own. */
+  readonly buckets: Map<number, Sums>;
+  /** No sub-bucket starts before it. */
+  earliestMs: number;
+}
 
 const SMALLEST_LOOK = 1_024;
 /** A clock that is set back a little must find the period it left. */
@@ -35,21 +45,10 @@ export class CounterTable {
   view(counter: string, nowMs: number): CounterView {
     const found = this.counters?.get(counter);
     if (!found) return EMPTY_COUNTER;
-    if (found.kind === 'fixed') return { used: found.used, held: found.held, buckets: [] };
-    if (found.kind === 'concurrent') return { used: 0n, held: BigInt(runningIn(found.slots, nowMs)), buckets: [] };
-    const view = { used: 0n, held: 0n, buckets: [] as { startsAtMs: number; amount: bigint }[] };
-    const oldest = oldestBucket(nowMs, found.bucketMs);
-    for (const [startsAtMs, { used, held }] of found.buckets) {
-      if (startsAtMs < oldest) {
-        found.buckets.delete(startsAtMs);
-        continue;
-      }
-      view.used += used;
-      view.held += held;
-      view.buckets.push({ startsAtMs, amount: used + held });
-    }
-    view.buckets.sort((a, b) => a.startsAtMs - b.startsAtMs);
-    return view;
+    if (found.kind === 'concurrent') return { used: 0n, held: BigInt(runningIn(found.slots, nowMs)), buckets: NO_BUCKETS };
+    if (found.kind === 'fixed') return { used: found.used, held: found.held, buckets: NO_BUCKETS };
+    leaveBehind(found, oldestBucket(nowMs, found.bucketMs));
+    return new RollingView(found);
   }
 
   /** Adds `change` to what is held, in the sub-bucket of the call's authorize. */
@@ -61,12 +60,15 @@ export class CounterTable {
       else counter.slots.delete(call.holdId);
       return;
     }
-    sumsOf(counter, call.createdAtMs).held += change;
+    if (counter.kind === 'rolling') bucketOf(counter, call.createdAtMs).held += change;
+    counter.held += change;
   }
 
   use({ counter, window, atMs, amount }: CounterDelta, nowMs: number): void {
     const found = this.counterOf(counter, window, nowMs);
-    if (found.kind !== 'concurrent') sumsOf(found, atMs).used += amount;
+    if (found.kind === 'concurrent') return;
+    if (found.kind === 'rolling') bucketOf(found, atMs).used += amount;
+    found.used += amount;
   }
 
   private counterOf(key: string, window: Window, nowMs: number): Counter {
@@ -86,18 +88,54 @@ export class CounterTable {
   }
 }
 
+const NO_BUCKETS: CounterView['buckets'] = [];
+
+/** Its sub-buckets are only looked at by what refuses: to be read before anything changes. */
+class RollingView implements CounterView {
+  readonly used: bigint;
+  readonly held: bigint;
+
+  constructor(private readonly counter: RollingCounter) {
+    this.used = counter.used;
+    this.held = counter.held;
+  }
+
+  get buckets(): CounterView['buckets'] {
+    const buckets = [...this.counter.buckets].map(([startsAtMs, { used, held }]) => ({ startsAtMs, amount: used + held }));
+    return buckets.sort((a, b) => a.startsAtMs - b.startsAtMs);
+  }
+}
+
 function newCounter(window: Window): Counter {
   if (window.kind === 'fixed') return { kind: 'fixed', endsAtMs: window.endsAtMs, used: 0n, held: 0n };
-  if (window.kind === 'rolling') return { kind: 'rolling', bucketMs: window.bucketMs, buckets: new Map() };
+  if (window.kind === 'rolling')
+    return { kind: 'rolling', bucketMs: window.bucketMs, buckets: new Map(), earliestMs: Number.POSITIVE_INFINITY, used: 0n, held: 0n };
   return { kind: 'concurrent', slots: new Map() };
 }
 
-function sumsOf(counter: Exclude<Counter, { kind: 'concurrent' }>, atMs: number): Sums {
-  if (counter.kind === 'fixed') return counter;
+function bucketOf(counter: RollingCounter, atMs: number): Sums {
   const startsAtMs = bucketStart(atMs, counter.bucketMs);
   let sums = counter.buckets.get(startsAtMs);
-  if (!sums) counter.buckets.set(startsAtMs, (sums = { used: 0n, held: 0n }));
+  if (!sums) {
+    counter.buckets.set(startsAtMs, (sums = { used: 0n, held: 0n }));
+    counter.earliestMs = Math.min(counter.earliestMs, startsAtMs);
+  }
   return sums;
+}
+
+/** Takes the sub-buckets that have left the window out of its sums. */
+function leaveBehind(counter: RollingCounter, oldestMs: number): void {
+  if (counter.earliestMs >= oldestMs) return;
+  counter.earliestMs = Number.POSITIVE_INFINITY;
+  for (const [startsAtMs, { used, held }] of counter.buckets) {
+    if (startsAtMs >= oldestMs) {
+      counter.earliestMs = Math.min(counter.earliestMs, startsAtMs);
+      continue;
+    }
+    counter.buckets.delete(startsAtMs);
+    counter.used -= used;
+    counter.held -= held;
+  }
 }
 
 function runningIn(slots: Map<string, number>, nowMs: number): number {

@@ -45,7 +45,7 @@ for _, from in ipairs(captures) do
     after.captured = math.max(0, hold.captured + nano)
     after.tokens = math.max(0, hold.tokens + tonumber(ARGV[from + 3]))
     after.requests = math.max(0, hold.requests + tonumber(ARGV[from + 4]))
-    if ARGV[from + 5] == '1' and can_end(after, 'settled') then after.state, after.resolution, after.resolved = 'settled', 'event', NOW end
+    if ARGV[from + 5] == '1' and can_end(after, 'settled') then set_ended(after, 'settled', 'event') end
     if ARGV[from + 6] == '1' and nano >= 0 and after.state == 'unresolved' then after.resolution = 'charged' end
     replace_hold(state, hold_id, hold, after)
     if not latest[hold_id] then order[#order + 1] = hold_id end

@@ -11,13 +11,17 @@ local function can_end(hold, to)
   return hold.state == 'active' or (hold.state == 'unresolved' and to ~= 'unresolved')
 end
 
+-- Of a hold that can end so. What is learned of an unresolved one later keeps the time when its call stopped running.
+local function set_ended(hold, to, resolution)
+  hold.state, hold.resolution = to, resolution
+  if hold.resolved < 0 then hold.resolved = NOW end
+end
+
 -- Null when it ended before: whoever comes second changes nothing.
 local function ended_hold(hold, to, resolution)
   if not can_end(hold, to) then return nil end
   local ended = copy_hold(hold)
-  ended.state, ended.resolution = to, resolution
-  -- What is learned of an unresolved one later keeps the time when its call stopped running.
-  if ended.resolved < 0 then ended.resolved = NOW end
+  set_ended(ended, to, resolution)
   return ended
 end
 
