@@ -1,7 +1,15 @@
 import fc from 'fast-check';
-import { parseRfc3339, utcMonthLabel, utcMonthStart } from './clock.js';
+import { isoOfMs, parseRfc3339, utcMonthLabel, utcMonthStart } from './clock.js';
 
 describe('times of the wire', () => {
+  it('prints a time as Date does, before 1970 and beyond 9999 too', () => {
+    fc.assert(
+      fc.property(fc.date({ noInvalidDate: true }), (at) => {
+        expect(isoOfMs(at.getTime())).toBe(at.toISOString());
+      }),
+    );
+  });
+
   it.each([
     ['2026-11-22T12:00:00Z', '2026-11-22T12:00:00.000Z'],
     ['2026-11-22T12:00:00.123456789+02:00', '2026-11-22T10:00:00.123Z'],

@@ -1,3 +1,5 @@
+import { Lately } from './lately.js';
+
 /** Time is passed in, never read: every use case takes a Clock, tests freeze it. */
 export abstract class Clock {
   abstract now(): Date;
@@ -42,6 +44,15 @@ export function parseRfc3339(text: string): Date | null {
   // An offset may carry the last hours of 9999 into a year of five digits, which is not RFC 3339 any more when printed. NaN fails too.
   const printable = parsed.getUTCFullYear() >= 1 && parsed.getUTCFullYear() <= 9999;
   return printable ? parsed : null;
+}
+
+const printedSeconds = new Lately<number, string>(256);
+
+/** As `Date.toISOString` prints it. The second it is in is printed once: an answer has up to six times, and most are those of the answer before. */
+export function isoOfMs(atMs: number): string {
+  const second = Math.floor(atMs / SECOND_MS);
+  const rest = String(atMs - second * SECOND_MS).padStart(3, '0');
+  return `${printedSeconds.get(second, () => new Date(second * SECOND_MS).toISOString().slice(0, -4))}${rest}Z`;
 }
 
 /** First instant of the UTC month that holds `at`. */

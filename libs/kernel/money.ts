@@ -128,7 +128,11 @@ export function nanoFromGatewayNumber(value: number): Nano | null {
   return negative ? -magnitude : magnitude;
 }
 
+const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+
 function formatScaled(value: bigint, decimals: number): string {
-  const digits = (value < 0n ? -value : value).toString().padStart(decimals + 1, '0');
+  const magnitude = value < 0n ? -value : value;
+  // The digits of a number are printed in half the time, and up to 2^53 it has the same ones.
+  const digits = String(magnitude <= SAFE ? Number(magnitude) : magnitude).padStart(decimals + 1, '0');
   return `${value < 0n ? '-' : ''}${digits.slice(0, -decimals)}.${digits.slice(-decimals)}`;
 }

@@ -85,13 +85,13 @@ export class AuthorizeCall {
   }
 
   private async ask(asked: Asked): Promise<Decision> {
+    const { input, tenant, estimated, now, terms } = asked;
     try {
       // Rules that changed between the look at them and the answer are looked at again.
       for (let tries = 1; ; tries += 1) {
-        const plan = { ...asked, rules: await this.rules.find(asked.tenant.tenantId) };
-        const { balanceId } = asked.terms;
-        const isOpen = balanceId === null || asked.tenant.enforcement !== 'enforce' || plan.rules.set.hasBalance(balanceId);
-        const decision = isOpen ? await this.askOnce(plan) : 'stale_rules';
+        const rules = await this.rules.find(tenant.tenantId);
+        const isOpen = terms.balanceId === null || tenant.enforcement !== 'enforce' || rules.set.hasBalance(terms.balanceId);
+        const decision = isOpen ? await this.askOnce({ input, tenant, rules, estimated, now, terms }) : 'stale_rules';
         if (decision !== 'stale_rules') return decision;
         // Its balance was never opened: a key that was to be limited must not pass without a limit.
         if (!isOpen && tries > 1) return { ...simple('block', 'insufficient_funds'), reason: NO_KEY_FUNDS };
@@ -100,7 +100,7 @@ export class AuthorizeCall {
       }
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'unavailable') throw error;
-      return this.away.decide(asked.tenant, asked.estimated.estimate, factsOf(asked.input, asked.input.model, asked.estimated));
+      return this.away.decide(tenant, estimated.estimate, factsOf(input, input.model, estimated));
     }
   }
 

@@ -166,7 +166,7 @@ export class HoldJournal {
     }
     if (this.shared) live.push(...holds.filter((hold) => hold.state === 'settled' || hold.state === 'released'));
     else for (const hold of live) if (hold.state === 'active' || isUncharged(hold)) this.written.add(hold.holdId);
-    const epochs = [...new Set(holds.flatMap((hold) => this.epochs.get(hold.holdId) ?? []))];
+    const epochs = this.epochs.size === 0 ? [] : [...new Set(holds.flatMap((hold) => this.epochs.get(hold.holdId) ?? []))];
     try {
       if (ended.length > 0 || live.length > 0) await this.write(ended, live, epochs);
     } catch (error) {

@@ -12,8 +12,12 @@ export class UnrecordedClaims {
   private readonly sums = new Map<string, bigint>();
   private readonly claimsOf = new Map<string, readonly HeldClaim[]>();
 
+  private readonly part: bigint;
+
   /** @param processes share the eighth */
-  constructor(private readonly processes: bigint) {}
+  constructor(processes: bigint) {
+    this.part = UNRECORDED_PART * processes;
+  }
 
   /** Whether the hold behind `limits` has to be committed before it is promised. */
   isTooMuch(limits: readonly LimitView[]): boolean {
@@ -21,7 +25,7 @@ export class UnrecordedClaims {
       // Of a shared limit all that a tenant has left is fenced after a loss.
       if (claim.lease !== undefined) return false;
       if (claim.blockAt === null || !claim.enforced || claim.silent || claim.amount === 0n) return false;
-      return (this.sums.get(claim.counter) ?? 0n) + claim.amount > claim.blockAt / (UNRECORDED_PART * this.processes);
+      return (this.sums.get(claim.counter) ?? 0n) + claim.amount > claim.blockAt / this.part;
     });
   }
 

@@ -3,7 +3,7 @@
  * deltas of it, a rebuild and a back-fill use it too, so that what is held and what is booked meet in the same counter.
  * Its cost depends on the budgets that may apply, not on how many a tenant has: each is filed under one value its scope demands.
  */
-import { digest128, type Nano } from '#libs/kernel/index.js';
+import { digest128, Lately, type Nano } from '#libs/kernel/index.js';
 import {
   blockPercent,
   isShared,
@@ -19,7 +19,7 @@ import {
   type TopUp,
 } from './budget.js';
 import { keyOfBalance } from './key-balance.js';
-import { bucketMsOf, bucketStart, CONCURRENT_TTL_MS, type Claim, type Metric, type Window } from './limit.js';
+import { bucketMsOf, bucketStart, CONCURRENT_TTL_MS, type Claim, type Lease, type Metric, type Window } from './limit.js';
 import { periodAt, type Span } from './period.js';
 
 /** A budget ready to be matched. */
@@ -29,6 +29,31 @@ export interface Rule {
   readonly key: string;
   readonly overrides: ReadonlyMap<string, Override>;
   readonly topUps: ReadonlyMap<string, readonly TopUp[]>;
+  readonly shape: Shape;
+}
+
+/** What of a rule is the same for every call: worked out once, because a decision has time for little more than comparisons. */
+interface Shape {
+  readonly scope: readonly (readonly [Attribute, string])[];
+  readonly tags: readonly (readonly [string, string])[];
+  readonly lines: readonly Line[];
+  readonly isShared: boolean;
+  readonly ofCritical: Percents;
+  readonly ofOthers: Percents;
+}
+
+/** One limit of a budget. */
+interface Line {
+  readonly name: keyof Limits;
+  readonly metric: Metric;
+  readonly kind: Claim['kind'];
+  readonly isRate: boolean;
+}
+
+/** Where a budget refuses, and where it prefers a cheaper model, in percent of its limits. */
+interface Percents {
+  readonly block: number | null;
+  readonly downgrade: number | null;
 }
 
 /** One counter of one budget that a call counts for. */
@@ -117,7 +142,7 @@ export class RuleSet {
   private add(matches: Match[], rule: Rule, call: Attributes, atMs: number): void {
     const { budget } = rule;
     if (budget.countsFromMs !== null && atMs < budget.countsFromMs) return;
-    if (!isInScope(budget.scope, call)) return;
+    if (!isInScope(rule.shape, call)) return;
     const valueKey = valueKeyOf(budget.per, call);
     if (valueKey === null) return;
     const span = this.spanAt(budget, atMs);
@@ -130,25 +155,26 @@ function placeOf(attribute: Attribute, value: string): string {
   return `${attribute}\0${value}`;
 }
 
-function isInScope(scope: Scope, call: Attributes): boolean {
-  for (const attribute of FILED_UNDER) {
-    const wanted = scope[attribute];
-    if (wanted !== undefined && wanted !== call[attribute]) return false;
-  }
-  if (scope.tags === undefined) return true;
-  return Object.entries(scope.tags).every(([tag, wanted]) => call.tags !== null && Object.hasOwn(call.tags, tag) && call.tags[tag] === wanted);
+function isInScope({ scope, tags }: Shape, call: Attributes): boolean {
+  for (const [attribute, wanted] of scope) if (wanted !== call[attribute]) return false;
+  return tags.every(([tag, wanted]) => call.tags !== null && Object.hasOwn(call.tags, tag) && call.tags[tag] === wanted);
 }
+
+/** Digests of the values of `per` that calls name at the moment: one costs as much as the rest of a match. */
+const valueKeys = new Lately<string, string>(8_192);
 
 /** The key of a call's values of `per`; null where one is missing: then the budget does not apply. */
 export function valueKeyOf(per: readonly Attribute[], call: Pick<Scope, Attribute> | Attributes): string | null {
   if (per.length === 0) return ALL_VALUES;
   const parts: string[] = [];
+  let text = '';
   for (const attribute of per) {
     const value = call[attribute];
     if (value === undefined || value === null) return null;
     parts.push(attribute, value);
+    text += `${attribute}${value.length}:${value}`;
   }
-  return digest128('quota.values', ...parts).toString('base64url');
+  return valueKeys.get(text, () => digest128('quota.values', ...parts).toString('base64url'));
 }
 
 /** What a budget's counters' keys begin with. */
@@ -165,7 +191,23 @@ export function ruleOf(budget: Budget, overrides: readonly Override[], topUps: r
     added.set(key, [...(added.get(key) ?? []), topUp]);
   }
   const own = overrides.filter((override) => override.budgetId === budget.budgetId);
-  return { budget, key: ruleKeyOf(budget), overrides: new Map(own.map((override) => [override.valueKey, override])), topUps: added };
+  return { budget, key: ruleKeyOf(budget), overrides: new Map(own.map((override) => [override.valueKey, override])), topUps: added, shape: shapeOf(budget) };
+}
+
+function shapeOf(budget: Budget): Shape {
+  const { scope, thresholds } = budget;
+  const percentsFor = (critical: boolean): Percents => ({
+    block: blockPercent(thresholds, critical),
+    downgrade: thresholdFor(thresholds, 'downgrade', critical),
+  });
+  return {
+    scope: FILED_UNDER.flatMap((attribute) => (scope[attribute] === undefined ? [] : [[attribute, scope[attribute]] as const])),
+    tags: Object.entries(scope.tags ?? {}),
+    lines: LIMITS.map((name) => ({ name, metric: METRIC_OF[name], kind: kindOf(budget, METRIC_OF[name]), isRate: isRate(budget, METRIC_OF[name]) })),
+    isShared: isShared(budget),
+    ofCritical: percentsFor(true),
+    ofOthers: percentsFor(false),
+  };
 }
 
 function topUpKey(valueKey: string, periodMs: number): string {
@@ -189,7 +231,9 @@ export function windowOf(match: Match, metric: Metric): Window {
 
 /** The limits of the counter that `match` names. */
 export function limitsOf({ rule, valueKey, span }: Match): Limits {
-  const topUps = span === null ? [] : [...(rule.topUps.get(topUpKey(valueKey, span.startsAtMs)) ?? [])];
+  // Most budgets are as they were set.
+  if (rule.overrides.size === 0 && rule.topUps.size === 0) return rule.budget.limits;
+  const topUps = span === null ? [] : (rule.topUps.get(topUpKey(valueKey, span.startsAtMs)) ?? []);
   return limitsFor(rule.budget, rule.overrides.get(valueKey), topUps);
 }
 
@@ -203,39 +247,39 @@ export interface Taking {
 
 /** What a call asks of every limit it counts for. */
 export function claimsFor(matches: readonly Match[], taking: Taking): Claim[] {
-  return matches.flatMap((match) => {
-    const { budget } = match.rule;
+  const claims: Claim[] = [];
+  for (const match of matches) {
     const limits = limitsOf(match);
-    const shared = isShared(budget);
-    return LIMITS.flatMap((name): Claim[] => {
-      const limit = limits[name];
-      if (limit === null) return [];
-      const metric = METRIC_OF[name];
-      const block = blockPercent(budget.thresholds, taking.critical);
-      const downgrade = thresholdFor(budget.thresholds, 'downgrade', taking.critical);
-      return [
-        {
-          budgetId: budget.budgetId,
-          kind: kindOf(budget, metric),
-          counter: counterKey(match, metric),
-          metric,
-          window: windowOf(match, metric),
-          limit,
-          amount: metric === 'usd' ? taking.amountNano : metric === 'tokens' ? taking.tokens : 1n,
-          // A cheaper model takes as many running calls as any other.
-          downgradeAt: downgrade === null || metric === 'concurrent' ? null : percentOf(limit, downgrade),
-          blockAt: block === null ? null : percentOf(limit, block),
-          enforced: taking.enforce && budget.enforcement === 'enforce',
-          silent: budget.warming || budget.paused,
-          rate: isRate(budget, metric),
-          ...(shared ? { lease: { block, downgrade: metric === 'concurrent' ? null : downgrade, isFinal: false } } : NOT_SHARED),
-        },
-      ];
-    });
-  });
+    for (const line of match.rule.shape.lines) {
+      const limit = limits[line.name];
+      if (limit !== null) claims.push(claimOf(match, line, limit, taking));
+    }
+  }
+  return claims;
 }
 
-const NOT_SHARED = {};
+function claimOf(match: Match, { metric, kind, isRate: rate }: Line, limit: bigint, taking: Taking): Claim {
+  const { budget, shape } = match.rule;
+  const { block, downgrade: preferred } = taking.critical ? shape.ofCritical : shape.ofOthers;
+  // A cheaper model takes as many running calls as any other.
+  const downgrade = metric === 'concurrent' ? null : preferred;
+  const lease: Lease | undefined = shape.isShared ? { block, downgrade, isFinal: false } : undefined;
+  return {
+    budgetId: budget.budgetId,
+    kind,
+    counter: counterKey(match, metric),
+    metric,
+    window: windowOf(match, metric),
+    limit,
+    amount: metric === 'usd' ? taking.amountNano : metric === 'tokens' ? taking.tokens : 1n,
+    downgradeAt: downgrade === null ? null : percentOf(limit, downgrade),
+    blockAt: block === null ? null : percentOf(limit, block),
+    enforced: taking.enforce && budget.enforcement === 'enforce',
+    silent: budget.warming || budget.paused,
+    rate,
+    lease,
+  };
+}
 
 function isRate({ period }: Budget, metric: Metric): boolean {
   return (metric === 'requests' || metric === 'tokens') && (period.kind === 'rolling' || period.kind === 'hour');

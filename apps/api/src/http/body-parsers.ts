@@ -57,18 +57,27 @@ export function registerBodyParsers(instance: FastifyInstance): void {
     request.rawBody = body;
     readText(body, done);
   });
-  instance.addHook('onRequest', async (request) => {
-    if (request.routeOptions.config.anyBody !== true) return;
-    request.headers['content-type'] = ANY_TYPE;
-    delete request.headers['content-encoding'];
+  instance.addHook('onRequest', (request, _reply, done) => {
+    if (request.routeOptions.config.anyBody === true) {
+      request.headers['content-type'] = ANY_TYPE;
+      delete request.headers['content-encoding'];
+    }
+    done();
   });
   instance.addContentTypeParser(ANY_TYPE, { parseAs: 'buffer' }, (request: FastifyRequest, body: Buffer, done) => {
     if (request.routeOptions.config.anyBody === true) done(null, body);
     else done(new DomainError(UNSUPPORTED_TYPE));
   });
   // Traefik asks with GET and the client's body, which Fastify leaves unread.
-  instance.addHook('preValidation', async (request) => {
-    if (request.routeOptions.config.anyBody === true && request.body === undefined && announcesBody(request)) request.body = await beginningOf(request.raw);
+  instance.addHook('preValidation', (request, _reply, done) => {
+    if (request.routeOptions.config.anyBody !== true || request.body !== undefined || !announcesBody(request)) {
+      done();
+      return;
+    }
+    beginningOf(request.raw).then((body) => {
+      request.body = body;
+      done();
+    }, done);
   });
   // A compressed body would be parsed as noise, and inflating one is how a small request becomes a huge one.
   instance.addHook('preParsing', (request, _reply, payload, done) => {

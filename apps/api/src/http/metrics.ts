@@ -42,30 +42,51 @@ export class Metrics {
   }
 
   async render(): Promise<string> {
+    for (const series of this.series.values()) series.tell();
     return await register.metrics();
   }
 
   /** Measures every request by its route pattern, never by its URL: a label per id would fill the server's memory. */
   observe(instance: FastifyInstance): void {
     instance.addHook('onResponse', (request, reply, done) => {
-      this.seriesOf(request.method, request.routeOptions.url ?? 'none', reply.statusCode).observe(reply.elapsedTime / 1_000);
+      this.seriesOf(request.method, request.routeOptions.url ?? 'none', reply.statusCode).note(reply.elapsedTime / 1_000);
       done();
     });
   }
 
-  /** Looked up once per series: prom-client sorts and joins the labels at every observation. */
   private seriesOf(method: string, route: string, status: number): Series {
     const key = `${method} ${status} ${route}`;
     let found = this.series.get(key);
     if (found === undefined) {
-      found = this.requests.labels(method, route, String(status));
+      const labels = this.requests.labels(method, route, String(status));
+      found = new Series((seconds) => labels.observe(seconds));
       this.series.set(key, found);
     }
     return found;
   }
 }
 
-type Series = ReturnType<RequestHistogram['labels']>;
+/**
+ * Times of one series that prom-client has not been told yet: it sorts and joins the labels at every observation, which costs a request more
+ * than the rest of its metrics where it is done between other work, and next to nothing where it is done five hundred times in a row.
+ */
+class Series {
+  private readonly waiting: number[] = [];
+
+  constructor(private readonly observe: (seconds: number) => void) {}
+
+  note(seconds: number): void {
+    if (this.waiting.push(seconds) >= TOLD_TOGETHER) this.tell();
+  }
+
+  tell(): void {
+    for (const seconds of this.waiting) this.observe(seconds);
+    this.waiting.length = 0;
+  }
+}
+
+const TOLD_TOGETHER = 500;
+
 type RequestHistogram = Histogram<'method' | 'route' | 'status'>;
 
 function existing(name: string): RequestHistogram | undefined {

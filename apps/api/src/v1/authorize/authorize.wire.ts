@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { formatUsd, toWireId } from '#libs/kernel/index.js';
+import { formatUsd, isoOfMs, toWireId } from '#libs/kernel/index.js';
 import { keyOfBalance, type AuthorizeInput, type Decision, type LimitLine, type WalletLimit } from '#libs/quota/index.js';
 import type { authorizeAnswer, authorizeBody } from './authorize.schemas.js';
 
@@ -47,7 +47,7 @@ export function toAnswerWire(decision: Decision, asked: AuthorizeInput, minimal:
     hold:
       hold === null
         ? null
-        : { hold_id: toWireId('hold', hold.holdId), amount_usd: formatUsd(hold.amountNano), expires_at: new Date(hold.expiresAtMs).toISOString() },
+        : { hold_id: toWireId('hold', hold.holdId), amount_usd: formatUsd(hold.amountNano), expires_at: isoOfMs(hold.expiresAtMs) },
     available_usd: remaining === null ? null : formatUsd(remaining),
     estimate: estimate === null ? null : { cost_usd: formatUsd(estimate.costNano), basis: estimate.basis, price_version: estimate.priceVersion },
     shadow: decision.shadow,
@@ -72,7 +72,7 @@ export function limitWire({ claim, used, held, binding }: LimitLine): NonNullabl
     used: amount(used),
     held: amount(held),
     remaining: amount(remaining < 0n ? 0n : remaining),
-    resets_at: endsAtMs === null ? null : new Date(endsAtMs).toISOString(),
+    resets_at: endsAtMs === null ? null : isoOfMs(endsAtMs),
     enforced: claim.enforced && !claim.silent,
     binding,
   };
