@@ -45,6 +45,9 @@ const MAX_ATTEMPTS = 4;
 const UNAVAILABLE_SQLSTATE = /^(08|53|57P|25006|25P03)/;
 const UNAVAILABLE_ERRNO = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOENT', 'EHOSTUNREACH']);
 
+/** Said by each transaction with its beginning, whatever the server's default is. */
+export type TransactionMode = 'READ COMMITTED' | 'REPEATABLE READ' | 'REPEATABLE READ, READ ONLY';
+
 export class Database implements Sql {
   private readonly pool: pg.Pool;
 
@@ -92,10 +95,10 @@ export class Database implements Sql {
    * Runs `work` in one transaction and commits it; `work` may run again after a deadlock or serialization failure, so it must
    * keep no state outside. @throws DomainError storage.unavailable when the server is away
    */
-  async transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (tx: Sql) => Promise<T>, mode: TransactionMode = 'READ COMMITTED'): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.attempt(work);
+        return await this.attempt(work, mode);
       } catch (error) {
         if (attempt >= MAX_ATTEMPTS || !RETRIED_SQLSTATES.has(sqlState(error))) throw asStorageError(error);
       }
@@ -106,7 +109,7 @@ export class Database implements Sql {
     await this.pool.end();
   }
 
-  private async attempt<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+  private async attempt<T>(work: (tx: Sql) => Promise<T>, mode: TransactionMode): Promise<T> {
     return await this.onClient(async (client, giveUp) => {
       const tx: Sql = {
         query: async <Row extends object>(statement: Statement, params: readonly unknown[] = []) => (await runOn(client, statement, params)).rows as Row[],
@@ -114,7 +117,7 @@ export class Database implements Sql {
         copy: async (tables) => await copyOn(client, tables),
       };
       try {
-        await client.query('BEGIN');
+        await client.query(`BEGIN ISOLATION LEVEL ${mode}`);
         const result = await work(tx);
         await client.query('COMMIT');
         return result;

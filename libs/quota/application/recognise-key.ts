@@ -30,7 +30,8 @@ export class RecogniseKey {
       return withKey(input, key);
     }
     const found = input.apiKeyId === null || input.tenantId === null ? null : await this.keys.findById(input.apiKeyId);
-    if (found === null || found.key.tenantId !== input.tenantId) return { ok: true, input: input.critical ? { ...input, critical: false } : input, terms: NO_TERMS };
+    if (found === null || found.key.tenantId !== input.tenantId)
+      return { ok: true, input: input.critical ? { ...input, critical: false } : input, terms: NO_TERMS };
     return found.live ? withKey(input, found.key) : { ok: false };
   }
 }

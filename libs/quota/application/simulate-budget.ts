@@ -120,7 +120,6 @@ export class SimulateBudget {
     const budget = draftOf(tenant, input.settings, from);
     const deadline = this.monotonicNow() + this.bounds.deadlineMs;
     return await this.database.transaction(async (tx) => {
-      await tx.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
       const known = { tenantId: tenant.tenantId, fromMs: Math.max(0, countsSince(budget, from.getTime()) - HOUR_MS), toMs: to.getTime() };
       const tally = new SimulationTally(budget.thresholds, { blocked: input.listed, counters: TOLD_COUNTERS });
       const setup = { tenant: { ...tenant, enforcement: 'enforce' } as const, budget, ladder, fromMs: from.getTime(), knownFromMs: known.fromMs };
@@ -142,7 +141,7 @@ export class SimulateBudget {
         history: { reportedOnly: run.reportedOnly, unreported: run.unreported, assumed: run.assumed, refusedThen },
         cut: cut === null ? null : { reason: cut, nextFrom: new Date(run.nowMs) },
       };
-    });
+    }, 'REPEATABLE READ, READ ONLY');
   }
 
   private async play(

@@ -66,10 +66,9 @@ export async function backFill({ database, events, store, tenantIds }: BackFillI
 
 async function partOf(database: Database, events: PostedSpendReader, budget: Budget, tenantId: string, nowMs: number): Promise<Part> {
   return await database.transaction(async (tx) => {
-    await tx.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
     const [tally] = await tx.query<{ seq: bigint }>('SELECT seq FROM quota.tally WHERE tenant_id = $1', [tenantId]);
     return { tenantId, seq: tally?.seq ?? 0n, sums: [...(await sumUp(tx, events, budget, tenantId, nowMs)).values()] };
-  });
+  }, 'REPEATABLE READ');
 }
 
 async function tenantsPutAside(tx: Sql, budget: Budget, known: ReadonlySet<string>): Promise<Part[]> {

@@ -55,7 +55,6 @@ export async function readTenantSnapshots(database: Database, funding: FundingSo
     });
   }
   return await database.transaction(async (tx) => {
-    await tx.execute('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
     await (input.shared ? assertNodeEpochs(tx, [input.epoch]) : assertEpoch(tx, input.epoch));
     const reserves = await takeReserves(tx, ids, input.epoch, new Date(input.now.getTime() + input.fenceTtlMs));
     const wallets = await funding.wallets(tx, ids);
@@ -90,24 +89,26 @@ export async function readTenantSnapshots(database: Database, funding: FundingSo
     });
     const leases = await loadLeases(tx, snapshots, rules, { epoch: input.epoch, nowMs: input.now.getTime() });
     return leases.size === 0 ? snapshots : snapshots.map((snapshot) => ({ ...snapshot, leases: leases.get(snapshot.tenantId) }));
-  });
+  }, 'REPEATABLE READ');
 }
 
-/** Makes the rows of new tenants, hands the others over to this epoch, and answers them as they were before. */
+/** Hands the rows over to this epoch, makes those of new tenants, and answers them as they were before. */
 async function takeReserves(tx: Sql, tenantIds: readonly string[], epoch: bigint, fencedUntilAt: Date): Promise<Reserve[]> {
-  await tx.execute(
-    'INSERT INTO quota.reserve (tenant_id, ceiling_nano, epoch, sealed) SELECT named, 0, $2, false FROM unnest($1::text[]) AS named ORDER BY named ON CONFLICT DO NOTHING',
-    [textArray(tenantIds), epoch],
-  );
-  return await tx.query<Reserve>(
-    `WITH before AS (SELECT * FROM quota.reserve WHERE tenant_id = ANY($1::text[]) ORDER BY tenant_id FOR UPDATE), taken AS (
+  const taken = await tx.query<Reserve>(TAKE_RESERVES, [textArray(tenantIds), epoch, fencedUntilAt]);
+  if (taken.length === tenantIds.length) return taken;
+  const known = new Set(taken.map((reserve) => reserve.tenant_id));
+  const made = await tx.query<Reserve>(MAKE_RESERVES, [textArray(tenantIds.filter((tenantId) => !known.has(tenantId))), epoch]);
+  return [...taken, ...made];
+}
+
+const TAKE_RESERVES = `WITH before AS (SELECT * FROM quota.reserve WHERE tenant_id = ANY($1::text[]) ORDER BY tenant_id FOR UPDATE), taken AS (
        UPDATE quota.reserve r SET epoch = $2, recorded_nano = r.ceiling_nano, sealed = false,
          fenced_until = CASE WHEN before.sealed THEN r.fenced_until ELSE $3 END
        FROM before WHERE r.tenant_id = before.tenant_id AND before.epoch <> $2)
-     SELECT * FROM before`,
-    [textArray(tenantIds), epoch, fencedUntilAt],
-  );
-}
+     SELECT * FROM before`;
+
+const MAKE_RESERVES = `INSERT INTO quota.reserve (tenant_id, ceiling_nano, epoch, sealed) SELECT named, 0, $2, false FROM unnest($1::text[]) AS named ORDER BY named
+     ON CONFLICT DO NOTHING RETURNING *`;
 
 /** Until when promises on counters may be lost: those of a process that did not end in order, or that an earlier load found. */
 function fencedUntil(reserve: Reserve, input: SnapshotInput): number {
@@ -135,9 +136,10 @@ export async function rememberAskers(tx: Sql, tenantIds: readonly string[]): Pro
 }
 
 async function readTallies(tx: Sql, tenantIds: readonly string[]): Promise<Map<string, bigint>> {
-  const rows = await tx.query<{ tenant_id: string; seq: bigint }>('SELECT tenant_id, seq FROM quota.tally WHERE tenant_id = ANY($1::text[])', [
-    textArray(tenantIds),
-  ]);
+  const rows = await tx.query<{ tenant_id: string; seq: bigint }>(
+    { name: 'quota.tallies', text: 'SELECT tenant_id, seq FROM quota.tally WHERE tenant_id = ANY($1::text[])' },
+    [textArray(tenantIds)],
+  );
   return new Map(rows.map((row) => [row.tenant_id, row.seq]));
 }
 
@@ -173,6 +175,7 @@ function fenceFor(reserve: Reserve, input: SnapshotInput): Hold[] {
   ];
 }
 
+// Not named: the plan that fits a table of few holds would be kept while it grows.
 async function readOpenHolds(tx: Sql, tenantIds: readonly string[], now: Date): Promise<Map<string, Hold[]>> {
   const rows = await tx.query<HoldRow & { booked_nano: bigint; booked_tokens: bigint; booked_requests: bigint; closed: boolean }>(
     `SELECT h.*, coalesce(c.booked, 0)::bigint AS booked_nano, coalesce(c.tokens, 0)::bigint AS booked_tokens, coalesce(c.requests, 0)::bigint AS booked_requests,

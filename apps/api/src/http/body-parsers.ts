@@ -69,15 +69,8 @@ export function registerBodyParsers(instance: FastifyInstance): void {
     else done(new DomainError(UNSUPPORTED_TYPE));
   });
   // Traefik asks with GET and the client's body, which Fastify leaves unread.
-  instance.addHook('preValidation', (request, _reply, done) => {
-    if (request.routeOptions.config.anyBody !== true || request.body !== undefined || !announcesBody(request)) {
-      done();
-      return;
-    }
-    beginningOf(request.raw).then((body) => {
-      request.body = body;
-      done();
-    }, done);
+  instance.addHook('preValidation', async (request) => {
+    if (request.routeOptions.config.anyBody === true && request.body === undefined && announcesBody(request)) request.body = await beginningOf(request.raw);
   });
   // A compressed body would be parsed as noise, and inflating one is how a small request becomes a huge one.
   instance.addHook('preParsing', (request, _reply, payload, done) => {

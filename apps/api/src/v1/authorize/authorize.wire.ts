@@ -44,10 +44,7 @@ export function toAnswerWire(decision: Decision, asked: AuthorizeInput, minimal:
     route: model === null ? null : { provider: hold?.facts?.provider ?? asked.provider, model: hold?.facts?.model ?? model },
     max_output_tokens: estimate?.maxOutputTokens ?? asked.maxOutputTokens,
     reason: { code: reason.code, message: reason.message, scope: reason.scope, budget_id: reason.budgetId, retry_after_ms: reason.retryAfterMs },
-    hold:
-      hold === null
-        ? null
-        : { hold_id: toWireId('hold', hold.holdId), amount_usd: formatUsd(hold.amountNano), expires_at: isoOfMs(hold.expiresAtMs) },
+    hold: hold === null ? null : { hold_id: toWireId('hold', hold.holdId), amount_usd: formatUsd(hold.amountNano), expires_at: isoOfMs(hold.expiresAtMs) },
     available_usd: remaining === null ? null : formatUsd(remaining),
     estimate: estimate === null ? null : { cost_usd: formatUsd(estimate.costNano), basis: estimate.basis, price_version: estimate.priceVersion },
     shadow: decision.shadow,
