@@ -49,6 +49,12 @@ describe('which budgets a call counts for', () => {
     );
   });
 
+  it('values that read the same when they are joined have counters of their own', () => {
+    const per = ['user_id', 'feature'] as const;
+    const left = valueKeyOf(per, callOf({ user_id: 'afeatureb', feature: 'c' }));
+    expect(valueKeyOf(per, callOf({ user_id: 'a', feature: 'bfeaturec' }))).not.toBe(left);
+  });
+
   it('the period, the version and the metric are part of a counter', () => {
     const key = (one: Budget, atMs: number, metric: 'usd' | 'tokens' = 'usd'): string => {
       const [match] = new RuleSet([ruleOf(one, [], [])]).match(callOf({}), atMs);
