@@ -9,7 +9,7 @@ import { dayOfTraffic } from '../../scripts/demo/traffic.js';
 import type { TestApi } from './api.js';
 import { settleEverything } from './posting.js';
 
-/** By default one in eight of the day's users; all of it takes a quarter of an hour (TOLLGATE_DEMO_DAY=all). */
+/** By default one in eight of the day's users; all of it takes three minutes more (TOLLGATE_DEMO_DAY=all). */
 export const DEMO_SHARE = process.env['TOLLGATE_DEMO_DAY'] === 'all' ? 1 : 8;
 export const DAY_START = Date.parse('2026-11-21T11:00:00Z');
 const DAY_SECONDS = 86_400;

@@ -30,6 +30,8 @@ export interface Rule {
   readonly overrides: ReadonlyMap<string, Override>;
   readonly topUps: ReadonlyMap<string, readonly TopUp[]>;
   readonly shape: Shape;
+  /** By value key: those in use at the moment. */
+  readonly places: Lately<string, Places>;
 }
 
 /** What of a rule is the same for every call: worked out once, because a decision has time for little more than comparisons. */
@@ -191,7 +193,40 @@ export function ruleOf(budget: Budget, overrides: readonly Override[], topUps: r
     added.set(key, [...(added.get(key) ?? []), topUp]);
   }
   const own = overrides.filter((override) => override.budgetId === budget.budgetId);
-  return { budget, key: ruleKeyOf(budget), overrides: new Map(own.map((override) => [override.valueKey, override])), topUps: added, shape: shapeOf(budget) };
+  return {
+    budget,
+    key: ruleKeyOf(budget),
+    overrides: new Map(own.map((override) => [override.valueKey, override])),
+    topUps: added,
+    shape: shapeOf(budget),
+    places: new Lately(MAX_PLACES),
+  };
+}
+
+/** Value keys of a rule in use at a time. */
+const MAX_PLACES = 4_096;
+
+/** Where a claim counts. */
+interface Place {
+  readonly counter: string;
+  readonly window: Window;
+}
+
+/** The counters of one value of `per` in its present period. They are shared by every hold that counts there, which would be larger by a half with names of its own. */
+class Places {
+  private startsAtMs: number | null = null;
+  private readonly made = new Map<Metric, Place>();
+
+  at(match: Match, metric: Metric): Place {
+    const startsAtMs = match.span?.startsAtMs ?? null;
+    if (startsAtMs !== this.startsAtMs) {
+      this.startsAtMs = startsAtMs;
+      this.made.clear();
+    }
+    let place = this.made.get(metric);
+    if (place === undefined) this.made.set(metric, (place = { counter: counterKey(match, metric), window: windowOf(match, metric) }));
+    return place;
+  }
 }
 
 function shapeOf(budget: Budget): Shape {
@@ -259,7 +294,8 @@ export function claimsFor(matches: readonly Match[], taking: Taking): Claim[] {
 }
 
 function claimOf(match: Match, { metric, kind, isRate: rate }: Line, limit: bigint, taking: Taking): Claim {
-  const { budget, shape } = match.rule;
+  const { budget, shape, places } = match.rule;
+  const { counter, window } = places.get(match.valueKey, () => new Places()).at(match, metric);
   const { block, downgrade: preferred } = taking.critical ? shape.ofCritical : shape.ofOthers;
   // A cheaper model takes as many running calls as any other.
   const downgrade = metric === 'concurrent' ? null : preferred;
@@ -267,9 +303,9 @@ function claimOf(match: Match, { metric, kind, isRate: rate }: Line, limit: bigi
   return {
     budgetId: budget.budgetId,
     kind,
-    counter: counterKey(match, metric),
+    counter,
     metric,
-    window: windowOf(match, metric),
+    window,
     limit,
     amount: metric === 'usd' ? taking.amountNano : metric === 'tokens' ? taking.tokens : 1n,
     downgradeAt: downgrade === null ? null : percentOf(limit, downgrade),
