@@ -79,7 +79,10 @@ const LEFT_OUT: readonly (readonly [RegExp, string])[] = [
     /simulat|past-steps|hold-history|spend-history|askStore#[34]/,
     'a simulation reads the past and writes nothing; what it shares with authorize is passed there',
   ],
-  [/RuleBook\.(find#1|patiently|check)/, 'rules are asked for again when nobody asked for a second: a read before anything is promised'],
+  [
+    /RuleBook\.(find#1|patiently|check)|Database\.(query|run)#1 < \S*postgres-rule-store/,
+    'rules are asked for again when nobody asked for a second: a read before anything is promised',
+  ],
   [
     /waitForLoad|RelayBalances\.apply#1|extendSlowly#2|QuotaService\.release#[23]|QuotaService\.raise#[15]|fromRows#[246]/,
     'only when two meet within a millisecond',
