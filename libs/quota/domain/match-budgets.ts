@@ -212,7 +212,7 @@ interface Place {
   readonly window: Window;
 }
 
-/** The counters of one value of `per` in its present period. They are shared by every hold that counts there, which would be larger by a half with names of its own. */
+/** The counters of one value of `per` in the period that was asked for last: every hold that counts there shares their names and windows. */
 class Places {
   private startsAtMs: number | null = null;
   private readonly made = new Map<Metric, Place>();
