@@ -120,6 +120,8 @@ describeWithRedis('F24 a process that is cut off', () => {
     expect(await ask(whole, 'blocks')).toMatchObject(fine);
     expect(await ask(cut, 'blocks')).toMatchObject(away('block'));
     expect(await ask(cut, 'allows')).toMatchObject(away('allow'));
+    // The store itself neither reads nor writes there, whoever asks it.
+    await expect(cut.quota.store.wallet('blocks')).rejects.toMatchObject({ code: 'quota.store_away' });
     toPostgres.setMode('forward');
     await works();
     expect(cut.quota.fence.current('blocks')).toBe(await epochOfSingle(database));
