@@ -7,7 +7,16 @@ const ASKED = 500;
 const FITS = 100;
 
 export async function lastDollar(options: BenchOptions): Promise<void> {
-  await BenchSession.run('last-dollar', { ...options, tenants: 0 }, async (session) => {
+  await askForTheLast('last-dollar', { ...options, redis: false });
+}
+
+/** The same with the quota state in a Redis, one process. */
+export async function lastDollarRedis(options: BenchOptions): Promise<void> {
+  await askForTheLast('last-dollar-redis', { ...options, redis: true });
+}
+
+async function askForTheLast(name: string, options: BenchOptions): Promise<void> {
+  await BenchSession.run(name, { ...options, tenants: 0 }, async (session) => {
     let above = 0;
     let denied = 0;
     const slowestMs: number[] = [];
@@ -27,7 +36,7 @@ export async function lastDollar(options: BenchOptions): Promise<void> {
       denied += Math.max(0, FITS - allowed);
     }
     publishFigures({
-      name: 'last-dollar',
+      name,
       figures: { rounds: options.rounds * 2, 'holds above the limit': above, 'false denials': denied, 'slowest round ms': Math.round(Math.max(...slowestMs)) },
       met: above === 0 && denied === 0,
       bar: 'holds above the limit 0, false denials 0',

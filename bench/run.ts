@@ -6,7 +6,7 @@ import { flatCost } from './flat-cost.js';
 import type { BenchOptions } from './harness/session.js';
 import { ingestBatch } from './ingest-batch.js';
 import { ingestWebhook } from './ingest-webhook.js';
-import { lastDollar } from './last-dollar.js';
+import { lastDollar, lastDollarRedis } from './last-dollar.js';
 import { lastDollarShared } from './last-dollar-shared.js';
 import { pipeline } from './pipeline.js';
 import { memory, rebuild } from './quota-state.js';
@@ -21,6 +21,7 @@ const BENCHES: Readonly<Record<string, { run: (options: BenchOptions) => Promise
   'reserve-script': { run: reserveScript, seconds: 5 },
   'authorize-latency': { run: authorizeLatency, seconds: 8 },
   'last-dollar': { run: lastDollar, seconds: 0 },
+  'last-dollar-redis': { run: lastDollarRedis, seconds: 0 },
   'last-dollar-shared': { run: lastDollarShared, seconds: 0 },
   memory: { run: memory, seconds: 0 },
   rebuild: { run: rebuild, seconds: 0 },

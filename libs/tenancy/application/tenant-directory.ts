@@ -36,14 +36,7 @@ export class TenantDirectory {
 
   /** The tenants among `ids` that exist. */
   async findMany(ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>> {
-    const found = new Map<string, Tenant>();
-    const missing = new Set<string>();
-    for (const id of ids) {
-      const cached = this.cache.get(id);
-      // What is no valid id is no tenant's, and some of it PostgreSQL would not even take as text.
-      if (cached === undefined && isExternalId(id)) missing.add(id);
-      else if (cached) found.set(id, cached);
-    }
+    const { found, missing } = this.known(ids);
     if (missing.size === 0) return found;
     const read = await this.readTogether(missing);
     for (const id of missing) {
@@ -58,18 +51,25 @@ export class TenantDirectory {
    * connection could wait for those who hold them all and wait for it.
    */
   async findManyInside(tx: Sql, ids: readonly string[]): Promise<ReadonlyMap<string, Tenant>> {
+    const { found, missing } = this.known(ids);
+    if (missing.size === 0) return found;
+    const reading = this.cache.startReading();
+    for (const tenant of await this.tenants.findMany(tx, [...missing])) found.set(tenant.tenantId, tenant);
+    for (const id of missing) reading.keep(id, found.get(id) ?? null);
+    return found;
+  }
+
+  /** What the cache says of `ids`, and which of them have to be read. */
+  private known(ids: readonly string[]): { found: Map<string, Tenant>; missing: Set<string> } {
     const found = new Map<string, Tenant>();
-    const unread: string[] = [];
-    for (const id of new Set(ids)) {
+    const missing = new Set<string>();
+    for (const id of ids) {
       const cached = this.cache.get(id);
-      if (cached === undefined && isExternalId(id)) unread.push(id);
+      // What is no valid id is no tenant's, and some of it PostgreSQL would not even take as text.
+      if (cached === undefined && isExternalId(id)) missing.add(id);
       else if (cached) found.set(id, cached);
     }
-    if (unread.length === 0) return found;
-    const reading = this.cache.startReading();
-    for (const tenant of await this.tenants.findMany(tx, unread)) found.set(tenant.tenantId, tenant);
-    for (const id of unread) reading.keep(id, found.get(id) ?? null);
-    return found;
+    return { found, missing };
   }
 
   /** One query for everybody who misses something in this turn of the event loop: after a change a thousand tenants are read again at once. */
